@@ -1,0 +1,185 @@
+//! What an attack must leave as it was: files outside, processes, artifacts, memory. Read from
+//! `/proc` and the disk, by the host's own process, before and after.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+/// How much memory may have come on: noise of allocators.
+const MEMORY_BYTES_MAX: u64 = 1 << 20;
+/// What every machine has and no attack may change.
+const MACHINE: &[&str] = &[
+    "/etc/shadow",
+    "/etc/passwd",
+    "/proc/sys/kernel/hostname",
+    "/proc/sys/kernel/core_pattern",
+    "/proc/self/mountinfo",
+    "/proc/sysvipc/shm",
+    "/proc/sysvipc/msg",
+    "/proc/sysvipc/sem",
+];
+
+/// Everything that must not change.
+pub(crate) struct Outside {
+    /// Files and what is known of them.
+    files: BTreeMap<PathBuf, String>,
+    /// Memory files that this process holds, by inode: artifacts, code, input.
+    memory_files: BTreeMap<u64, String>,
+}
+
+impl Outside {
+    pub(crate) fn look(folders: &[&Path]) -> Self {
+        let mut files = BTreeMap::new();
+        for folder in folders {
+            collect(folder, &mut files);
+        }
+        for path in MACHINE {
+            files.insert(path.into(), digest(Path::new(path)));
+        }
+        Self { files, memory_files: memory_files() }
+    }
+
+    /// What has changed outside.
+    pub(crate) fn changes(&self, now: &Self) -> Vec<String> {
+        let paths: BTreeSet<_> = self.files.keys().chain(now.files.keys()).collect();
+        paths
+            .into_iter()
+            .filter(|path| self.files.get(*path) != now.files.get(*path))
+            .map(|path| format!("{} changed", path.display()))
+            .collect()
+    }
+
+    /// What has changed in the artifacts that are in memory.
+    pub(crate) fn changed_artifacts(&self, now: &Self) -> Vec<String> {
+        self.memory_files
+            .iter()
+            .filter(|(inode, before)| now.memory_files.get(inode).is_some_and(|now| now != *before))
+            .map(|(inode, _)| format!("memory file {inode} changed"))
+            .collect()
+    }
+}
+
+/// Content, and what can be changed beside it.
+fn digest(path: &Path) -> String {
+    let bytes = fs::read(path).unwrap_or_default();
+    let facts = fs::symlink_metadata(path)
+        .map(|facts| (facts.mode(), facts.uid(), facts.gid(), facts.size(), facts.nlink()));
+    let facts = facts.ok();
+    // Times only where an attacker could set them: files of /proc change theirs by being read.
+    let modified = fs::metadata(path).ok().filter(|_| !path.starts_with("/proc"));
+    let modified = modified.map(|facts| (facts.mtime(), facts.mtime_nsec()));
+    format!("{} {facts:?} {modified:?} {}", blake3::hash(&bytes), attributes(path))
+}
+
+/// Extended attributes, as bytes of the list of their names.
+fn attributes(path: &Path) -> usize {
+    rustix::fs::listxattr(path, &mut [0_u8; 4096][..]).unwrap_or(0)
+}
+
+fn collect(path: &Path, files: &mut BTreeMap<PathBuf, String>) {
+    files.insert(path.to_owned(), digest(path));
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => collect(&entry.path(), files),
+            _ => drop(files.insert(entry.path(), digest(&entry.path()))),
+        }
+    }
+}
+
+/// Opens nothing anew that would move an offset: reads go through `/proc/self/fd`.
+fn memory_files() -> BTreeMap<u64, String> {
+    let descriptors = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    descriptors
+        .filter_map(|entry| {
+            let target = fs::read_link(entry.path()).ok()?;
+            target.to_str()?.starts_with("/memfd:").then_some(())?;
+            let facts = fs::metadata(entry.path()).ok()?;
+            let bytes = fs::read(entry.path()).ok()?;
+            Some((facts.ino(), format!("{} {:?}", blake3::hash(&bytes), facts.mtime())))
+        })
+        .collect()
+}
+
+/// A process of this program.
+struct Process {
+    pid: u32,
+    parent: u32,
+}
+
+/// Processes of this program beside workers and the job that each may have ready: left behind.
+pub(crate) fn left_behind() -> Vec<String> {
+    let own = std::process::id();
+    let processes = processes_of_this_program();
+    let workers: BTreeSet<_> =
+        processes.iter().filter(|process| process.parent == own).map(|worker| worker.pid).collect();
+    let mut ready = BTreeSet::new();
+    processes
+        .iter()
+        .filter(|process| process.pid != own && !workers.contains(&process.pid))
+        .filter(|job| {
+            let descends = workers.contains(&job.parent) || job.parent == 1;
+            let is_ready = workers.contains(&job.parent) && ready.insert(job.parent);
+            descends && !is_ready
+        })
+        .map(|process| format!("process {} left behind", process.pid))
+        .collect()
+}
+
+fn processes_of_this_program() -> Vec<Process> {
+    let Ok(program) = fs::metadata("/proc/self/exe") else { return Vec::new() };
+    let is_ours = |pid: &u32| {
+        let facts = fs::metadata(format!("/proc/{pid}/exe"));
+        facts.is_ok_and(|facts| (facts.dev(), facts.ino()) == (program.dev(), program.ino()))
+    };
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(is_ours).filter_map(process).collect()
+}
+
+fn process(pid: u32) -> Option<Process> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name stands in parentheses and may hold anything.
+    let (_, after) = stat.rsplit_once(") ")?;
+    let mut fields = after.split(' ');
+    let is_dead = matches!(fields.next()?, "Z" | "X");
+    let parent = fields.next()?.parse().ok()?;
+    (!is_dead).then_some(Process { pid, parent })
+}
+
+/// Private memory of this process and of its workers, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Memory {
+    host: u64,
+    worker: u64,
+}
+
+impl Memory {
+    pub(crate) fn look() -> Self {
+        let own = std::process::id();
+        let workers = processes_of_this_program();
+        let workers = workers.iter().filter(|process| process.parent == own);
+        Self { host: private_bytes(own), worker: workers.map(|w| private_bytes(w.pid)).sum() }
+    }
+
+    /// What has grown too much.
+    pub(crate) fn growth(self, now: Self) -> Vec<String> {
+        let grown = |who: &str, before: u64, now: u64| {
+            let more = now.saturating_sub(before);
+            (more > MEMORY_BYTES_MAX).then(|| format!("{who} memory grew by {} KiB", more / 1024))
+        };
+        [grown("host", self.host, now.host), grown("worker", self.worker, now.worker)]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+}
+
+fn private_bytes(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}

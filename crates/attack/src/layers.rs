@@ -1,0 +1,69 @@
+//! Which layers a host's workers leave out, and how they are told: by the name of their program.
+
+use lazaret_sandbox::layer::Layer;
+use lazaret_worker::Trial;
+
+use crate::native::NATIVE;
+
+/// What is left out of the jail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Without {
+    Nothing,
+    Seccomp,
+    Landlock,
+    Namespaces,
+}
+
+impl Without {
+    pub(crate) const ALL: [Without; 4] =
+        [Self::Nothing, Self::Seccomp, Self::Landlock, Self::Namespaces];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "full",
+            Self::Seccomp => "seccomp off",
+            Self::Landlock => "Landlock off",
+            Self::Namespaces => "namespaces off",
+        }
+    }
+
+    pub(crate) fn program_name(self) -> &'static str {
+        match self {
+            Self::Nothing => "attack-without-nothing",
+            Self::Seccomp => "attack-without-seccomp",
+            Self::Landlock => "attack-without-landlock",
+            Self::Namespaces => "attack-without-namespaces",
+        }
+    }
+
+    fn layers(self) -> &'static [Layer] {
+        match self {
+            Self::Nothing => &[],
+            Self::Seccomp => &[Layer::WorkerFilter, Layer::JobFilter],
+            Self::Landlock => &[Layer::Landlock],
+            Self::Namespaces => &[
+                Layer::UserNamespace,
+                Layer::MountNamespace,
+                Layer::IpcNamespace,
+                Layer::UtsNamespace,
+                Layer::CgroupNamespace,
+                Layer::NetworkNamespace,
+                Layer::NoNestedNamespaces,
+                Layer::EmptyRoot,
+                Layer::PidNamespace,
+            ],
+        }
+    }
+}
+
+/// What this process is to leave out, if it is a worker.
+pub(crate) fn trial() -> Trial {
+    let program = std::env::current_exe().unwrap_or_default();
+    let name = program.file_name().map(|name| name.to_string_lossy().into_owned());
+    let without = Without::ALL.into_iter().find(|without| {
+        // The kernel adds a word to the name of a program that was deleted meanwhile.
+        name.as_deref().is_some_and(|name| name.starts_with(without.program_name()))
+    });
+    let left_out = without.unwrap_or(Without::Nothing).layers().to_vec();
+    Trial { left_out, native: NATIVE }
+}

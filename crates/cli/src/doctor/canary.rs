@@ -1,0 +1,141 @@
+//! A block validated end to end whose answer is known, and whether the artifact that this takes is
+//! kept: one host prepares it, a second one has to find it on disk.
+
+use std::{
+    fs::{self, DirBuilder, File},
+    io::{self, Write},
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use lazaret::{
+    Answer, Code, CodeFormat, Fault, Host, JailLevel, Origin, Usage, Verdict,
+    pvf::{Block, Settings, Validated},
+};
+
+use crate::{
+    errors::{Failure, with_causes},
+    report,
+};
+
+const CODE: &str = include_str!("canary.wat");
+/// Bytes of the block: 0 to 255, four times.
+const BLOCK_BYTES: usize = 1024;
+/// FNV-1a of them, by another program than this.
+const ANSWER: u64 = 0x1e56_98f9_d66e_6f25;
+/// What the probe writes where no host can do it.
+const PROBE_BYTES: usize = 64 * 1024;
+
+/// The cache directory, and why artifacts cannot be kept in it.
+pub(crate) struct CacheSeen {
+    pub(crate) directory: Option<PathBuf>,
+    pub(crate) refused: Option<String>,
+}
+
+impl CacheSeen {
+    pub(crate) fn is_kept(&self) -> bool {
+        self.refused.is_none()
+    }
+}
+
+/// What became of the canary.
+pub(crate) enum CanarySeen {
+    /// It gave the right answer.
+    Right { usage: Usage, prepare_wall: Duration },
+    /// It did not; with the reason.
+    Wrong(String),
+    /// There is no host that could run it.
+    NotRun,
+}
+
+impl CanarySeen {
+    pub(crate) fn is_right(&self) -> bool {
+        matches!(self, Self::Right { .. })
+    }
+}
+
+pub(crate) async fn look(
+    level: Option<JailLevel>,
+    directory: Result<PathBuf, Failure>,
+) -> (CacheSeen, CanarySeen) {
+    let mut cache = match directory {
+        Ok(directory) => {
+            let refused = refusal(level, &directory).await;
+            CacheSeen { directory: Some(directory), refused }
+        }
+        Err(failure) => CacheSeen { directory: None, refused: Some(failure.text()) },
+    };
+    let Some(level) = level else { return (cache, CanarySeen::NotRun) };
+    // A directory of its own inside, so that the canary is prepared anew each time and leaves
+    // nothing behind.
+    let directory = match (&cache.directory, &cache.refused) {
+        (Some(directory), None) => Some(directory.join(format!("doctor-{}", std::process::id()))),
+        _ => None,
+    };
+    let answer = validate(level, directory.as_deref()).await;
+    if let Some(directory) = &directory {
+        // The canary's own verdict is told by the canary; here only where its artifact came from.
+        let again = validate(level, Some(directory)).await;
+        let found = again.ok().and_then(|answer| answer.artifact).map(|artifact| artifact.origin);
+        if answer.is_ok() && found != Some(Origin::Disk) {
+            let reason = "an artifact that one host wrote was not found by the next";
+            cache.refused = Some(reason.into());
+        }
+        // What cannot be removed is a cache like any other, and small.
+        let _ = fs::remove_dir_all(directory);
+    }
+    (cache, judge(answer))
+}
+
+/// Why artifacts cannot be kept in the directory, by the host's own check and by writing a file.
+async fn refusal(level: Option<JailLevel>, directory: &Path) -> Option<String> {
+    let host = Host::builder().cache_dir(directory).jail(level.unwrap_or(JailLevel::Weak));
+    if let Err(fault @ Fault::Cache { .. }) = host.start().await {
+        return Some(with_causes(&fault));
+    }
+    let written = write_probe(directory);
+    written.err().map(|error| format!("cannot write into {}: {error}", directory.display()))
+}
+
+fn write_probe(directory: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let path = directory.join(format!("doctor-{}.writing", std::process::id()));
+    let written = File::create_new(&path).and_then(|mut file| {
+        file.write_all(&[0; PROBE_BYTES])?;
+        file.sync_all()
+    });
+    fs::remove_file(&path).and(written)
+}
+
+async fn validate(level: JailLevel, cache: Option<&Path>) -> Result<Answer<Validated>, Fault> {
+    let mut host = Host::builder().jail(level);
+    if let Some(directory) = cache {
+        host = host.cache_dir(directory);
+    }
+    let code = Code::new(CODE.as_bytes()).expect("the canary is neither empty nor large");
+    let mut settings = Settings::default();
+    settings.params.code_format = CodeFormat::Text;
+    let block: Vec<u8> = (0..BLOCK_BYTES).map(|index| index as u8).collect();
+    host.start().await?.validate(&code, Block::encoded(block), &settings).await
+}
+
+fn judge(answer: Result<Answer<Validated>, Fault>) -> CanarySeen {
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(fault) => return CanarySeen::Wrong(with_causes(&fault)),
+    };
+    match &answer.verdict {
+        Verdict::Returned(validated) if validated.result.head_data == ANSWER.to_le_bytes() => {
+            let wall = answer.artifact.map_or(0, |artifact| artifact.facts.wall_micros);
+            let prepare_wall = Duration::from_micros(wall);
+            CanarySeen::Right { usage: answer.usage, prepare_wall }
+        }
+        Verdict::Returned(validated) => CanarySeen::Wrong(format!(
+            "it computed {} where {} is right",
+            hex::encode(validated.result.head_data.get(..8).unwrap_or_default()),
+            hex::encode(ANSWER.to_le_bytes()),
+        )),
+        verdict => CanarySeen::Wrong(report::reason(verdict).unwrap_or_default()),
+    }
+}

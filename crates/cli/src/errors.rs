@@ -1,0 +1,109 @@
+//! Why a command did not come to an answer: bad usage, or a fault of this machine.
+
+use std::{error::Error, io, path::PathBuf, process::ExitCode};
+
+use lazaret::{CodeError, Fault, Host, Security};
+use serde_json::json;
+
+use crate::report;
+
+/// What went wrong, naming the thing, its value and what is accepted.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// A file that was named cannot be read.
+    Read { path: PathBuf, source: io::Error },
+    /// A file that was named cannot be written.
+    Write { path: PathBuf, source: io::Error },
+    /// A file's bytes cannot be code.
+    Code { path: PathBuf, source: CodeError },
+    /// An argument is not hex of the right length.
+    Hex { argument: &'static str, value: String, accepted: &'static str },
+    /// The weak jail was asked for and not accepted.
+    WeakNotAccepted,
+    /// No place for the cache.
+    NoCacheDirectory,
+    /// The async runtime did not start.
+    Runtime(io::Error),
+    /// This machine failed, before there was a host or with this jail around it.
+    Fault { fault: Fault, jail: Option<Box<Security>> },
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Fault { fault, jail: None }
+    }
+}
+
+impl Failure {
+    /// A fault of a host that had started.
+    pub(crate) fn of(fault: Fault, host: &Host) -> Self {
+        Self::Fault { fault, jail: Some(Box::new(host.security().clone())) }
+    }
+
+    /// Says it on standard error, or as an object on standard output, and gives the exit code.
+    pub(crate) fn tell(&self, as_json: bool) -> ExitCode {
+        let text = self.text();
+        if as_json {
+            let kind = if self.exit_code() == 2 { "usage" } else { "fault" };
+            let jail = match self {
+                Self::Fault { jail: Some(security), .. } => report::jail_object(security),
+                _ => serde_json::Value::Null,
+            };
+            say!(
+                "{}",
+                json!({ "verdict": kind, "vote": self.vote(), "reason": text, "jail": jail })
+            );
+        }
+        eprintln!("lazaret: {text}");
+        if let Self::Fault { fault: Fault::Jail { .. }, .. } = self {
+            eprintln!(
+                "lazaret: the jail is what keeps guests from this machine, so nothing was run. \
+                 `lazaret doctor` says what is off and how to mend it; --accept-weaker-jail runs \
+                 without."
+            );
+        }
+        ExitCode::from(self.exit_code())
+    }
+
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Runtime(_) | Self::Fault { .. } => 4,
+            _ => 2,
+        }
+    }
+
+    fn vote(&self) -> Option<&'static str> {
+        (self.exit_code() == 4).then_some("abstain")
+    }
+
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Read { path, source } => format!("cannot read {}: {source}", path.display()),
+            Self::Write { path, source } => format!("cannot write {}: {source}", path.display()),
+            Self::Code { path, source } => format!("{}: {source}", path.display()),
+            Self::Hex { argument, value, accepted } => {
+                format!("{argument} is {value:?}; {accepted} is accepted")
+            }
+            Self::WeakNotAccepted => {
+                "--jail is \"weak\"; that is accepted together with --accept-weaker-jail only"
+                    .into()
+            }
+            Self::NoCacheDirectory => {
+                "there is no home directory for the cache; name one with --cache DIR".into()
+            }
+            Self::Runtime(error) => format!("cannot start the async runtime: {error}"),
+            Self::Fault { fault, .. } => format!("fault of this machine: {}", with_causes(fault)),
+        }
+    }
+}
+
+/// An error with the errors that caused it, on one line.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,73 @@
+//! A host as the command line asks for it, and code as it names it.
+
+use std::{
+    env,
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use lazaret::{CODE_BYTES_MAX, Code, CodeFormat, Host, JailLevel, LayerState, Params};
+
+use crate::{
+    arguments::{Global, Meaning},
+    errors::Failure,
+};
+
+/// Starts a host; warns about layers of the jail that are missing.
+pub(crate) async fn start(global: &Global) -> Result<Host, Failure> {
+    let level = global.jail_level()?;
+    let cache = cache_directory(global)?;
+    let host = Host::builder().cache_dir(cache).jail(level).start().await?;
+    if level != JailLevel::Strict {
+        for layer in &host.security().layers {
+            if let LayerState::Off { call, errno } = &layer.state {
+                eprintln!("lazaret: warning: {} is off: {call} failed ({errno})", layer.name);
+            }
+        }
+    }
+    Ok(host)
+}
+
+/// Where artifacts are kept.
+pub(crate) fn cache_directory(global: &Global) -> Result<PathBuf, Failure> {
+    match &global.cache {
+        Some(directory) => Ok(directory.clone()),
+        None => default_cache().ok_or(Failure::NoCacheDirectory),
+    }
+}
+
+/// Reads code, no more of it than is accepted.
+pub(crate) fn read_code(path: &Path) -> Result<Code, Failure> {
+    let bytes = read_up_to(path, CODE_BYTES_MAX + 1)?;
+    Code::new(&bytes).map_err(|source| Failure::Code { path: path.to_owned(), source })
+}
+
+/// Reads a file, no more than `bytes_max` of it.
+pub(crate) fn read_up_to(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Failure> {
+    let failed = |source| Failure::Read { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    File::open(path).map_err(failed)?.take(bytes_max).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// Params as asked for. Text is read as text only because its name says so.
+pub(crate) fn params(path: &Path, meaning: &Meaning) -> Params {
+    let default = Params::default();
+    let is_text = path.extension().is_some_and(|extension| extension == "wat");
+    Params {
+        memory_pages_max: meaning.memory_pages.unwrap_or(default.memory_pages_max),
+        stack_logical_max: meaning.stack_values.unwrap_or(default.stack_logical_max),
+        bulk_memory: meaning.bulk_memory,
+        code_format: if is_text { CodeFormat::Text } else { CodeFormat::Binary },
+        ..default
+    }
+}
+
+/// The XDG base directory for caches (XDG Base Directory Specification).
+fn default_cache() -> Option<PathBuf> {
+    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base =
+        absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
+    Some(base.join("lazaret"))
+}

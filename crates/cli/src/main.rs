@@ -1,0 +1,69 @@
+//! The program `lazaret`: arguments, streams and exit codes around the library. A file per verb.
+//!
+//! Results go to standard output, everything else to standard error. Exit codes: 0 returned,
+//! 1 refused, 2 usage, 3 inconclusive, 4 fault.
+#![forbid(unsafe_code)]
+
+#[macro_use]
+mod say;
+mod arguments;
+mod doctor;
+mod errors;
+mod hosting;
+mod many;
+mod prepare;
+mod pvf;
+mod report;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    arguments::{Arguments, PvfVerb, Verb},
+    errors::Failure,
+};
+
+#[global_allocator]
+static ALLOCATOR: lazaret_worker::JobAllocator = lazaret_worker::JobAllocator;
+
+fn main() -> ExitCode {
+    // First of all, while there is one thread: this same program is also the worker.
+    lazaret_worker::run_if_worker();
+    let arguments = Arguments::parse();
+    log_to_stderr(arguments.global.verbose);
+    let ended = tokio::runtime::Runtime::new()
+        .map_err(Failure::Runtime)
+        .and_then(|runtime| runtime.block_on(run(&arguments)));
+    match ended {
+        Ok(code) => code,
+        Err(failure) => failure.tell(arguments.global.json),
+    }
+}
+
+async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let global = &arguments.global;
+    let ending = match &arguments.verb {
+        Verb::Pvf(PvfVerb::Validate(verb)) => pvf::validate::run(global, verb).await?,
+        Verb::Pvf(PvfVerb::Precheck(verb)) => {
+            prepare::run(global, verb, prepare::How::Precheck).await?
+        }
+        Verb::Pvf(PvfVerb::Inspect(verb)) => pvf::inspect::run(global, verb).await?,
+        Verb::Prepare(verb) => prepare::run(global, verb, prepare::How::Prepare).await?,
+        Verb::Doctor => return Ok(doctor::run(global).await.into()),
+    };
+    Ok(ending.into())
+}
+
+/// Warnings, and with `-v` more; `RUST_LOG` has the last word.
+fn log_to_stderr(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

@@ -1,0 +1,4 @@
+//! Verbs about parachain validation functions.
+
+pub(crate) mod inspect;
+pub(crate) mod validate;

@@ -1,0 +1,163 @@
+//! `lazaret pvf validate`: one block, one verdict, one vote.
+
+use std::{fs, path::Path};
+
+use lazaret::{
+    Answer, Limits, Retry, Verdict,
+    pvf::{self, Block, Settings, Validated, ValidationParams},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    arguments::{Global, RetryChoice, Validate},
+    errors::Failure,
+    hosting,
+    report::{self, Ending, bytes, line, time},
+};
+
+/// Bytes of a head on the command line at the most (Polkadot's `MAX_HEAD_DATA_SIZE`).
+const HEAD_BYTES_MAX: usize = 1024 * 1024;
+
+pub(crate) async fn run(global: &Global, verb: &Validate) -> Result<Ending, Failure> {
+    let code = hosting::read_code(&verb.code)?;
+    let mut settings = Settings::default();
+    settings.params = hosting::params(&verb.code, &verb.meaning);
+    settings.limits = Limits { cpu: verb.cpu_limit, ..Limits::default() };
+    settings.retry = match verb.retry {
+        RetryChoice::Once => Retry::Once,
+        RetryChoice::Never => Retry::Never,
+    };
+    let block = block(verb, settings.limits.input_bytes_max)?;
+    let host = hosting::start(global).await?;
+    let answer = host.validate(&code, block, &settings).await;
+    if let (Some(path), Ok(Answer { verdict: Verdict::Returned(validated), .. })) =
+        (&verb.result_out, &answer)
+    {
+        fs::write(path, &validated.encoded)
+            .map_err(|source| Failure::Write { path: path.clone(), source })?;
+    }
+    let (ending, vote) = (Ending::of(&answer), pvf::vote(&answer));
+    let answer = answer.map_err(|fault| Failure::of(fault, &host))?;
+    if global.json {
+        let mut object = report::object(&answer, ending, Some(vote), host.security());
+        object.insert("result".into(), result_object(&answer.verdict));
+        say!("{}", Value::from(object));
+    } else {
+        say!("{}: vote {vote}", ending.word());
+        show(&answer);
+        if let Some(words) = report::jail_words(host.security()) {
+            line("jail", words);
+        }
+    }
+    Ok(ending)
+}
+
+fn block(verb: &Validate, bytes_max: u64) -> Result<Block, Failure> {
+    let read = |path: &Path| hosting::read_up_to(path, bytes_max + 1);
+    if let Some(path) = &verb.params {
+        return Ok(Block::encoded(read(path)?));
+    }
+    // clap asks for all of these together, or for --params.
+    let block_data = verb.block_data.as_deref().map(read).transpose()?.unwrap_or_default();
+    let parent_head = from_hex(
+        "--parent-head",
+        verb.parent_head.as_deref().unwrap_or_default(),
+        "hex of at most 1 MiB",
+    )?;
+    let root = from_hex(
+        "--relay-parent-storage-root",
+        verb.relay_parent_storage_root.as_deref().unwrap_or_default(),
+        ROOT_ACCEPTED,
+    )?;
+    Ok(Block::parts(ValidationParams {
+        parent_head,
+        block_data,
+        relay_parent_number: verb.relay_parent_number.unwrap_or_default(),
+        relay_parent_storage_root: root.try_into().map_err(|_| Failure::Hex {
+            argument: "--relay-parent-storage-root",
+            value: verb.relay_parent_storage_root.clone().unwrap_or_default(),
+            accepted: ROOT_ACCEPTED,
+        })?,
+    }))
+}
+
+const ROOT_ACCEPTED: &str = "hex of 32 bytes";
+
+fn from_hex(
+    argument: &'static str,
+    value: &str,
+    accepted: &'static str,
+) -> Result<Vec<u8>, Failure> {
+    let digits = value.strip_prefix("0x").unwrap_or(value);
+    match hex::decode(digits) {
+        Ok(bytes) if bytes.len() <= HEAD_BYTES_MAX => Ok(bytes),
+        _ => {
+            let value = value.chars().take(80).collect();
+            Err(Failure::Hex { argument, value, accepted })
+        }
+    }
+}
+
+fn show(answer: &Answer<Validated>) {
+    match &answer.verdict {
+        Verdict::Returned(validated) => show_result(validated),
+        verdict => line("because", report::reason(verdict).unwrap_or_default()),
+    }
+    if answer.attempts > 0 {
+        let (cpu, wall) = (time(answer.usage.cpu), time(answer.usage.wall));
+        line("time", format!("{cpu} CPU, {wall} wall"));
+        line("resident", bytes(answer.usage.resident_bytes_peak));
+    }
+    if answer.attempts > 1 {
+        line("attempts", answer.attempts);
+    }
+    if let Some(artifact) = &answer.artifact {
+        line("artifact", report::artifact_words(artifact));
+    }
+    for logged in &answer.log {
+        line(
+            "guest log",
+            format!("{} {}: {}", report::level(logged.level), logged.target, logged.message),
+        );
+    }
+    if answer.log_lines_dropped > 0 {
+        line("guest log", format!("and {} more lines", answer.log_lines_dropped));
+    }
+}
+
+fn show_result(validated: &Validated) {
+    let result = &validated.result;
+    line("new head", format!("0x{}", hex::encode(pvf::head_hash(&result.head_data))));
+    match pvf::head_number(&result.head_data) {
+        Some(number) => line("number", number),
+        None => line("number", "not in a known form"),
+    }
+    line("upward", format!("{} messages", result.upward_messages.0.len()));
+    line("horizontal", format!("{} messages", result.horizontal_messages.0.len()));
+    line("downward", format!("{} processed", result.processed_downward_messages));
+    match &result.new_validation_code {
+        None => line("code upgrade", "none"),
+        Some(code) => line("code upgrade", format!("{} bytes", code.len())),
+    }
+    let pages = validated.memory_pages;
+    line("memory", format!("{pages} pages ({})", bytes(u64::from(pages) * 65536)));
+}
+
+fn result_object(verdict: &Verdict<Validated>) -> Value {
+    let Verdict::Returned(validated) = verdict else { return Value::Null };
+    let result = &validated.result;
+    let hex = |bytes: &Vec<u8>| format!("0x{}", hex::encode(bytes));
+    json!({
+        "head_data": hex(&result.head_data),
+        "head_hash": format!("0x{}", hex::encode(pvf::head_hash(&result.head_data))),
+        "head_number": pvf::head_number(&result.head_data),
+        "new_validation_code_bytes": result.new_validation_code.as_ref().map(Vec::len),
+        "upward_messages": result.upward_messages.0.iter().map(hex).collect::<Vec<_>>(),
+        "horizontal_messages": result.horizontal_messages.0.iter().map(|message| {
+            json!({ "recipient": message.recipient, "data": hex(&message.data) })
+        }).collect::<Vec<_>>(),
+        "processed_downward_messages": result.processed_downward_messages,
+        "hrmp_watermark": result.hrmp_watermark,
+        "memory_pages": validated.memory_pages,
+    })
+}

@@ -1,0 +1,27 @@
+//! Standard output, for results. Unlike `println!` it does not panic when nobody reads on, as in
+//! `lazaret ... | head`: the exit code still says how it ended.
+
+use std::{
+    fmt,
+    io::{self, Write},
+    process::exit,
+};
+
+/// Prints a line of a result.
+macro_rules! say {
+    ($($words:tt)*) => {
+        $crate::say::line(format_args!($($words)*))
+    };
+}
+
+/// A result that cannot be written for another reason (a full disk) is a fault of this machine.
+pub(crate) fn line(words: fmt::Arguments<'_>) {
+    match writeln!(io::stdout(), "{words}") {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        Err(error) => {
+            eprintln!("lazaret: cannot write the result to standard output: {error}");
+            exit(4)
+        }
+    }
+}

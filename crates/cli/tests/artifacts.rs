@@ -1,0 +1,149 @@
+//! Artifact files under attack, end to end: flipped bits, a writer killed at work, a full disk, two
+//! hosts on one directory. Each form of damage by itself is in the host's own tests.
+
+mod support;
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use lazaret::{Host, Origin, Retry, pvf::Settings};
+use support::{
+    EMPTY_RESULT, PROGRAM, block, builder, entries, returned, settings, skipped, started, trivial,
+    until,
+};
+
+const WAT: &str = r#"(module
+    (memory (export "memory") 1)
+    (global (export "__heap_base") i32 (i32.const 1024))
+    (func (export "validate_block") (param i32 i32) (result i64) (i64.const 0x0000_000c_0000_0200)))"#;
+
+async fn is_served(host: &Host, salt: u32) -> Origin {
+    let settings = settings(Duration::from_secs(5), Retry::Once);
+    let answer = host.validate(&trivial(salt), block(), &settings).await.unwrap();
+    assert_eq!(returned(&answer).encoded, EMPTY_RESULT);
+    answer.artifact.unwrap().origin
+}
+
+/// A program that validates one block with this cache.
+fn program(folder: &Path, cache: &Path) -> Command {
+    let (code, params) = (folder.join("code.wat"), folder.join("params"));
+    fs::write(&code, WAT).unwrap();
+    fs::write(&params, [0; 40]).unwrap();
+    let mut program = Command::new(PROGRAM);
+    program.args(["pvf", "validate", "--accept-weaker-jail", "--cache"]).arg(cache);
+    program.arg("--code").arg(code).arg("--params").arg(params);
+    program.stdout(Stdio::null()).stderr(Stdio::piped());
+    program
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flipped_bits_never_reach_a_job() {
+    const FLIPS: usize = 200;
+    let cache = tempfile::tempdir().unwrap();
+    // Nothing is kept in memory, so each request reads the file.
+    let host = started(builder(cache.path()).hot_bytes_max(0)).await;
+    assert_eq!(is_served(&host, 1).await, Origin::Prepared);
+    assert_eq!(is_served(&host, 1).await, Origin::Disk);
+    let path = entries(cache.path()).remove(0);
+    let good = fs::read(&path).unwrap();
+    // A stride that shares no factor with the number of bits reaches header, tables and code.
+    let bits = 8 * good.len();
+    for flip in 0..FLIPS {
+        let bit = (flip * (bits / FLIPS) + 7 * flip) % bits;
+        let mut bytes = good.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&path, bytes).unwrap();
+        assert_eq!(is_served(&host, 1).await, Origin::Prepared, "bit {bit}");
+    }
+    assert_eq!(is_served(&host, 1).await, Origin::Disk);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_killed_at_work_leaves_a_whole_artifact_or_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("cache");
+    fs::create_dir(&cache).unwrap();
+    // The number of files in the directory is the step that the writer is at: none, a temporary
+    // one, the artifact. It is killed as soon as a step is seen.
+    for step in ["nothing", "temporary", "temporary", "temporary", "artifact"] {
+        for path in entries(&cache) {
+            fs::remove_file(path).unwrap();
+        }
+        let mut writer = program(folder.path(), &cache).spawn().unwrap();
+        until("the writer's step", || {
+            let names: Vec<_> =
+                entries(&cache).iter().map(|path| path.display().to_string()).collect();
+            let is_there = |suffix: &str| names.iter().any(|name| name.ends_with(suffix));
+            let has_passed = is_there(".artifact") || writer.try_wait().unwrap().is_some();
+            match step {
+                "nothing" => Some(()),
+                "temporary" => (is_there(".writing") || has_passed).then_some(()),
+                _ => has_passed.then_some(()),
+            }
+        })
+        .await;
+        let _ = writer.kill();
+        writer.wait().unwrap();
+        let ended = program(folder.path(), &cache).output().unwrap();
+        assert!(ended.status.success(), "{step}: {ended:?}");
+        assert!(
+            entries(&cache).iter().any(|path| path.extension().is_some_and(|e| e == "artifact"))
+        );
+    }
+}
+
+#[test]
+fn a_full_disk_costs_the_cache_and_not_the_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("cache");
+    fs::create_dir(&cache).unwrap();
+    // One page for the directory's files: the artifact is larger.
+    let script = r#"mount -t tmpfs -o size=4k,mode=700 none "$0" || exit 99
+        "$@" || exit
+        ls -A "$0" | wc -l | grep -qx 0 || exit 98"#;
+    let inside = program(folder.path(), &cache);
+    let mut outside = Command::new("unshare");
+    outside.args(["--user", "--map-root-user", "--mount", "sh", "-c", script]).arg(&cache);
+    let ended = outside.arg(inside.get_program()).args(inside.get_args()).output();
+    let ended = match ended {
+        Ok(ended) if ended.status.code() != Some(99) && !is_unshare_refused(&ended.stderr) => ended,
+        other => return skipped(1, &format!("a full disk: no file system of our own ({other:?})")),
+    };
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{:?}: {said}", ended.status);
+    assert!(said.contains("artifact not kept"), "{said}");
+}
+
+fn is_unshare_refused(said: &[u8]) -> bool {
+    said.starts_with(b"unshare: ")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hosts_on_one_directory_serve_the_same_artifacts() {
+    let cache = tempfile::tempdir().unwrap();
+    let one = started(builder(cache.path()).hot_bytes_max(0)).await;
+    let other = started(builder(cache.path()).hot_bytes_max(0)).await;
+    for salt in 0..20 {
+        tokio::join!(is_served(&one, salt), is_served(&other, salt));
+        let origins = tokio::join!(is_served(&one, salt), is_served(&other, salt));
+        assert_eq!(origins, (Origin::Disk, Origin::Disk));
+    }
+    assert_eq!(entries(cache.path()).len(), 20, "temporary files were left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_that_vanishes_costs_the_cache_and_not_the_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("cache");
+    let host = started(builder(&cache).hot_bytes_max(0)).await;
+    fs::remove_dir_all(&cache).unwrap();
+    for _ in 0..2 {
+        let answer = host.validate(&trivial(3), block(), &Settings::default()).await.unwrap();
+        assert_eq!(answer.artifact.as_ref().unwrap().origin, Origin::Prepared);
+        returned(&answer);
+    }
+}

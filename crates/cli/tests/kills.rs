@@ -1,0 +1,296 @@
+//! `kill -9` of jobs and workers at random moments, request after request. Every request is answered
+//! once and by the table; afterwards descriptors, processes and memory are as before.
+//!
+//! `LAZARET_KILLS=10000` runs so many requests (300 otherwise), `LAZARET_SEED` repeats a run's
+//! choices; moments depend on the machine too.
+
+mod support;
+
+use std::{fmt, fs, time::Duration};
+
+use lazaret::{
+    Answer, Code, Doubt, Fault, Host, NoGreeting, Refusal, Retry, Verdict, pvf::Validated,
+};
+use rustix::process::{Pid, Signal, kill_process};
+use support::{Process, block, builder, descendants, endless, started, trivial, until};
+
+const REQUESTS: u32 = 300;
+const WORKERS: usize = 2;
+/// Pages of the host that its allocator and runtime may keep at most. What leaks per request shows
+/// in a long run, as what is printed does.
+const HOST_GROWTH_BYTES_MAX: u64 = 16 << 20;
+/// The CPU limit of a guest that never ends: long enough to be found and killed.
+const ENDLESS_CPU: Duration = Duration::from_millis(20);
+/// That of a guest that ends at once, on a machine that is busy with these tests.
+const QUICK_CPU: Duration = Duration::from_secs(5);
+
+type Ended = Result<Answer<Validated>, Fault>;
+
+/// xorshift64*: enough for choices, the same on every machine.
+struct Choices(u64);
+
+impl Choices {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) % bound
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Guest {
+    Quick,
+    Endless,
+    /// Never seen before, so that it must be prepared.
+    New(u32),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Victim {
+    Nobody,
+    Job,
+    Worker,
+}
+
+/// What this process and its workers hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Held {
+    descriptors: usize,
+    workers: usize,
+    jobs: usize,
+    zombies: usize,
+    host_bytes: u64,
+    workers_bytes: u64,
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} descriptors, {} workers, {} standby jobs, {} zombies, host {} KiB, workers {} KiB",
+            self.descriptors,
+            self.workers,
+            self.jobs,
+            self.zombies,
+            self.host_bytes / 1024,
+            self.workers_bytes / 1024,
+        )
+    }
+}
+
+fn me() -> i32 {
+    std::process::id() as i32
+}
+
+fn from_environment(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_kills_leave_nothing_behind_and_no_request_unanswered() {
+    let requests = from_environment("LAZARET_KILLS").map_or(REQUESTS, |count| count as u32);
+    let seed = from_environment("LAZARET_SEED").unwrap_or(u64::from(std::process::id()) << 20 | 1);
+    say(&format!("kills: {requests} requests, LAZARET_SEED={seed}"));
+    let mut choices = Choices(seed.max(1));
+    let cache = tempfile::tempdir().unwrap();
+    // Artifacts in memory are descriptors, and new code is prepared here: none is kept.
+    let settings = builder(cache.path()).execute_workers(WORKERS).prepare_workers(1);
+    let host = started(settings.hot_bytes_max(0)).await;
+    let guests = (trivial(0), endless());
+    // Twice, so that what is only ever made once has been made.
+    for _ in 0..2 {
+        settle(&host, &guests.0, &guests.1).await;
+    }
+    let before = settled(&host, &guests).await;
+
+    let mut tally = Tally::default();
+    for number in 0..requests {
+        let guest = match choices.below(10) {
+            0 => Guest::New(number + 1),
+            1..5 => Guest::Endless,
+            _ => Guest::Quick,
+        };
+        let victim = match choices.below(5) {
+            0 => Victim::Nobody,
+            1 | 2 => Victim::Worker,
+            _ => Victim::Job,
+        };
+        // Most are not tried again, so that each kill shows in an answer.
+        let retry = if choices.below(8) == 0 { Retry::Once } else { Retry::Never };
+        let (code, cpu) = match guest {
+            Guest::Quick => (guests.0.clone(), QUICK_CPU),
+            Guest::Endless => (guests.1.clone(), ENDLESS_CPU),
+            Guest::New(salt) => (trivial(salt), QUICK_CPU),
+        };
+        let request = tokio::spawn({
+            let host = host.clone();
+            async move { host.validate(&code, block(), &support::settings(cpu, retry)).await }
+        });
+        kill_one(&mut choices, victim, || request.is_finished(), &mut tally).await;
+        let ended = request.await.expect("no request panics");
+        tally.count(guest, victim, &ended);
+    }
+    let after = settled(&host, &guests).await;
+    say(&format!("kills: {tally:?}\nkills: before {before}\nkills: after  {after}"));
+    assert_eq!(after.descriptors, before.descriptors);
+    assert_eq!((after.workers, after.jobs), (before.workers, before.jobs));
+    assert_eq!(after.zombies, 0);
+    let grown = after.host_bytes.saturating_sub(before.host_bytes);
+    assert!(grown < HOST_GROWTH_BYTES_MAX, "the host grew by {grown} bytes");
+    let grown = after.workers_bytes.saturating_sub(before.workers_bytes);
+    assert!(grown < 1 << 20, "the workers grew by {grown} bytes");
+    drop(host);
+    until("every process to end", || {
+        (descendants(me()).is_empty() && zombies() == 0).then_some(())
+    })
+    .await;
+}
+
+/// Kills a worker or a job of any role as long as the request runs, at a moment that is a random
+/// number of looks away.
+async fn kill_one(
+    choices: &mut Choices,
+    victim: Victim,
+    is_over: impl Fn() -> bool,
+    tally: &mut Tally,
+) {
+    for _ in 0..choices.below(12) {
+        tokio::task::yield_now().await;
+    }
+    while victim != Victim::Nobody && !is_over() {
+        let found: Vec<Process> = descendants(me())
+            .into_iter()
+            .filter(|process| (process.parent == me()) == (victim == Victim::Worker))
+            .collect();
+        if let Some(chosen) = found.get(choices.below(found.len().max(1) as u64) as usize) {
+            let pid = Pid::from_raw(chosen.pid).expect("a process id");
+            // It may have ended between the look and now.
+            if kill_process(pid, Signal::KILL).is_ok() {
+                tally.killed += 1;
+                return;
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Runs what needs every worker at once, and sees every worker served.
+async fn settle(host: &Host, quick: &Code, endless: &Code) {
+    let running: Vec<_> = (0..WORKERS)
+        .map(|_| {
+            let (host, code) = (host.clone(), endless.clone());
+            let settings = support::settings(10 * ENDLESS_CPU, Retry::Once);
+            tokio::spawn(async move { host.validate(&code, block(), &settings).await })
+        })
+        .collect();
+    for request in running {
+        let ended = request.await.expect("no request panics");
+        assert!(is_over_limit(&ended) || matches!(ended, Err(Fault::Stalled { .. })), "{ended:?}");
+    }
+    host.inspect(quick, &Default::default()).await.expect("a prepare worker");
+    for _ in 0..2 * WORKERS {
+        let settings = support::settings(QUICK_CPU, Retry::Never);
+        let answer = host.validate(quick, block(), &settings).await.expect("an honest request");
+        support::returned(&answer);
+    }
+}
+
+/// What is held when every worker is there with a standby job and nothing is under way.
+async fn settled(host: &Host, (quick, endless): &(Code, Code)) -> Held {
+    settle(host, quick, endless).await;
+    until("workers and standby jobs", || {
+        let processes = descendants(me());
+        let workers: Vec<_> = processes.iter().filter(|one| one.parent == me()).collect();
+        let jobs = processes.len() - workers.len();
+        let held = Held {
+            descriptors: fs::read_dir("/proc/self/fd").expect("/proc").count(),
+            workers: workers.len(),
+            jobs,
+            zombies: zombies(),
+            host_bytes: resident_bytes(me()),
+            workers_bytes: workers.iter().map(|worker| resident_bytes(worker.pid)).sum(),
+        };
+        (held.workers == WORKERS + 1 && held.jobs == held.workers && held.zombies == 0)
+            .then_some(held)
+    })
+    .await
+}
+
+/// Answers, counted by what they say; [`Tally::count`] fails on what the table does not allow.
+#[derive(Debug, Default)]
+struct Tally {
+    killed: u32,
+    returned: u32,
+    over_limit: u32,
+    job_died: u32,
+    worker_lost_with_job: u32,
+    in_preparation: u32,
+    faults: u32,
+}
+
+impl Tally {
+    fn count(&mut self, guest: Guest, victim: Victim, ended: &Ended) {
+        let place = match ended {
+            Ok(answer) => match &answer.verdict {
+                Verdict::Returned(_) if guest != Guest::Endless => &mut self.returned,
+                Verdict::Refused(Refusal::CpuLimit { .. }) if guest == Guest::Endless => {
+                    &mut self.over_limit
+                }
+                Verdict::Inconclusive(Doubt::Signaled { signal: 9 }) => &mut self.job_died,
+                Verdict::Inconclusive(Doubt::WorkerLost) => &mut self.worker_lost_with_job,
+                Verdict::Inconclusive(Doubt::Preparation(_)) if matches!(guest, Guest::New(_)) => {
+                    &mut self.in_preparation
+                }
+                _ => panic!("{guest:?}, {victim:?} killed: {ended:?}"),
+            },
+            Err(
+                Fault::WorkerLost
+                | Fault::NoGreeting(NoGreeting::Ended | NoGreeting::Broken(_))
+                | Fault::NotStarted { .. }
+                // The first job of a new worker, which is there to see that its layers hold.
+                | Fault::Jail { errno: 0, .. },
+            ) => &mut self.faults,
+            Err(_) => panic!("{guest:?}, {victim:?} killed: {ended:?}"),
+        };
+        *place += 1;
+        let is_clean = match ended {
+            Ok(answer) => !matches!(answer.verdict, Verdict::Inconclusive(_)),
+            Err(_) => false,
+        };
+        // A standby job that is killed, or a worker that is killed idle, is this request's or a
+        // later one's; a request is never in doubt in a run in which nobody was killed.
+        assert!(is_clean || self.killed > 0, "nobody was killed: {ended:?}");
+    }
+}
+
+fn is_over_limit(ended: &Ended) -> bool {
+    matches!(ended, Ok(Answer { verdict: Verdict::Refused(Refusal::CpuLimit { .. }), .. }))
+}
+
+/// Children that have died and that nobody has reaped.
+fn zombies() -> usize {
+    let me = me().to_string();
+    let is_one = |stat: &str| {
+        let after = stat.rsplit_once(") ").map_or("", |(_, after)| after);
+        after.strip_prefix("Z ").and_then(|rest| rest.split(' ').next()) == Some(me.as_str())
+    };
+    let stats = fs::read_dir("/proc").expect("/proc").flatten();
+    stats
+        .filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok())
+        .filter(|stat| is_one(stat))
+        .count()
+}
+
+/// Bytes resident (proc(5), `VmRSS`); 0 of a process that has ended.
+fn resident_bytes(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0 kB");
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) * 1024
+}
+
+/// Past the capture of test output: numbers that are the point of the test.
+fn say(line: &str) {
+    use std::io::Write;
+    std::io::stderr().write_all(format!("{line}\n").as_bytes()).expect("standard error");
+}

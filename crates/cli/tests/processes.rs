@@ -1,0 +1,204 @@
+//! What becomes of processes when something dies, is dropped or never ends. Each test looks at all
+//! processes below this one, so they run one at a time.
+
+mod support;
+
+use std::{fs, process::Command, time::Duration};
+
+use lazaret::{
+    Doubt, Fault, PrepareLimits, Refusal, Retry, Verdict, Vote,
+    pvf::{self, Settings},
+};
+use support::{
+    PROGRAM, block, builder, code, descendants, endless, ends_within, host, kill, pidfd, refusal,
+    returned, running_job, settings, started, trivial, until,
+};
+use tokio::sync::Mutex;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Held by each test for its whole length.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+fn me() -> i32 {
+    std::process::id() as i32
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_codes_do_not_block_each_other() {
+    let _alone = ALONE.lock().await;
+    let cache = tempfile::tempdir().unwrap();
+    let limits =
+        PrepareLimits { execution_cpu: Duration::from_secs(5), ..PrepareLimits::default() };
+    let host = started(builder(cache.path()).prepare_limits(limits)).await;
+    let slow = code(
+        r#"(module
+            (memory (export "memory") 1)
+            (global (export "__heap_base") i32 (i32.const 1024))
+            (func (export "validate_block") (param i32 i32) (result i64) (i64.const 0))
+            (func $start (loop (br 0)))
+            (start $start))"#,
+    );
+    let slow = tokio::spawn({
+        let host = host.clone();
+        async move { host.validate(&slow, block(), &Settings::default()).await }
+    });
+    running_job(me()).await;
+    let quick = host.validate(&trivial(2), block(), &Settings::default()).await.unwrap();
+    assert!(!slow.is_finished(), "the quick code waited for the slow one");
+    returned(&quick);
+    let slow = slow.await.unwrap();
+    assert_eq!(pvf::vote(&slow), Vote::Abstain, "code that takes too long to prepare");
+    let doubt = slow.unwrap().verdict;
+    assert!(matches!(doubt, Verdict::Inconclusive(Doubt::Preparation(_))), "{doubt:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_killed_with_a_job_is_inconclusive_and_retried() {
+    let _alone = ALONE.lock().await;
+    let cache = tempfile::tempdir().unwrap();
+    let host = started(builder(cache.path()).execute_workers(1)).await;
+    let code = endless();
+    host.prepare(&code, &Default::default()).await.unwrap();
+    let validation = tokio::spawn({
+        let (host, code) = (host.clone(), code.clone());
+        async move { host.validate(&code, block(), &settings(2 * SECOND, Retry::Once)).await }
+    });
+    let (job, worker) = running_job(me()).await;
+    let job = pidfd(job.pid);
+    kill(worker.pid);
+    assert!(ends_within(&job, SECOND), "the job outlived its worker");
+    let answer = validation.await.unwrap().unwrap();
+    assert_eq!(answer.attempts, 2);
+    assert!(matches!(refusal(&answer), Refusal::CpuLimit { .. }));
+
+    let validation = tokio::spawn({
+        let host = host.clone();
+        async move { host.validate(&code, block(), &settings(20 * SECOND, Retry::Never)).await }
+    });
+    let (_, worker) = running_job(me()).await;
+    kill(worker.pid);
+    let answer = validation.await.unwrap();
+    assert_eq!(pvf::vote(&answer), Vote::Against);
+    assert_eq!(answer.unwrap().verdict, Verdict::Inconclusive(Doubt::WorkerLost));
+    returned(&host.validate(&trivial(3), block(), &Settings::default()).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_job_is_inconclusive() {
+    let _alone = ALONE.lock().await;
+    let cache = tempfile::tempdir().unwrap();
+    let host = started(builder(cache.path()).execute_workers(1)).await;
+    let code = endless();
+    host.prepare(&code, &Default::default()).await.unwrap();
+    let validation = tokio::spawn({
+        let host = host.clone();
+        async move { host.validate(&code, block(), &settings(20 * SECOND, Retry::Never)).await }
+    });
+    let (job, worker) = running_job(me()).await;
+    let worker = pidfd(worker.pid);
+    kill(job.pid);
+    let answer = validation.await.unwrap().unwrap();
+    assert_eq!(answer.verdict, Verdict::Inconclusive(Doubt::Signaled { signal: 9 }));
+    let next = host.validate(&trivial(4), block(), &Settings::default()).await.unwrap();
+    returned(&next);
+    assert!(ends_within(&worker, SECOND), "a worker whose job died is not used again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_request_kills_its_job_and_keeps_its_worker() {
+    let _alone = ALONE.lock().await;
+    let cache = tempfile::tempdir().unwrap();
+    let host = started(builder(cache.path()).execute_workers(1)).await;
+    let code = endless();
+    host.prepare(&code, &Default::default()).await.unwrap();
+    let validation = tokio::spawn({
+        let host = host.clone();
+        async move { host.validate(&code, block(), &settings(40 * SECOND, Retry::Never)).await }
+    });
+    let (job, _) = running_job(me()).await;
+    let job = pidfd(job.pid);
+    validation.abort();
+    let next = host.validate(&trivial(4), block(), &Settings::default()).await.unwrap();
+    returned(&next);
+    assert!(ends_within(&job, SECOND), "the job outlived its request");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_that_passed_is_a_fault_and_not_a_verdict() {
+    let _alone = ALONE.lock().await;
+    let cache = tempfile::tempdir().unwrap();
+    let host = started(builder(cache.path()).execute_workers(1)).await;
+    let code = endless();
+    host.prepare(&code, &Default::default()).await.unwrap();
+    let occupying = tokio::spawn({
+        let (host, code) = (host.clone(), code.clone());
+        async move { host.validate(&code, block(), &settings(40 * SECOND, Retry::Never)).await }
+    });
+    running_job(me()).await;
+    let mut late = settings(SECOND, Retry::Never);
+    late.deadline = Some(std::time::Instant::now());
+    let answer = host.validate(&code, block(), &late).await;
+    assert_eq!(pvf::vote(&answer), Vote::Abstain);
+    assert!(matches!(answer, Err(Fault::Deadline)));
+    occupying.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_says_busy() {
+    let _alone = ALONE.lock().await;
+    let cache = tempfile::tempdir().unwrap();
+    let host = started(builder(cache.path()).execute_workers(1).waiting_max(0)).await;
+    let code = endless();
+    host.prepare(&code, &Default::default()).await.unwrap();
+    let occupying = tokio::spawn({
+        let (host, code) = (host.clone(), code.clone());
+        async move { host.validate(&code, block(), &settings(40 * SECOND, Retry::Never)).await }
+    });
+    running_job(me()).await;
+    let answer = host.validate(&code, block(), &settings(SECOND, Retry::Never)).await;
+    assert!(matches!(answer, Err(Fault::Busy { waiting: 0 })), "{answer:?}");
+    occupying.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_killed_mid_job_leaves_nothing_behind() {
+    let _alone = ALONE.lock().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let wat = r#"(module
+        (memory (export "memory") 1)
+        (global (export "__heap_base") i32 (i32.const 1024))
+        (func (export "validate_block") (param i32 i32) (result i64) (loop (br 0)) (unreachable)))"#;
+    fs::write(file("endless.wat"), wat).unwrap();
+    fs::write(file("params"), [0; 40]).unwrap();
+    let mut program = Command::new(PROGRAM)
+        .args(["pvf", "validate", "--cpu-limit", "50s", "--accept-weaker-jail"])
+        .arg("--cache")
+        .arg(file("cache"))
+        .arg("--code")
+        .arg(file("endless.wat"))
+        .arg("--params")
+        .arg(file("params"))
+        .spawn()
+        .unwrap();
+    let ancestor = program.id() as i32;
+    running_job(ancestor).await;
+    let left: Vec<_> = descendants(ancestor).iter().map(|process| pidfd(process.pid)).collect();
+    assert!(left.len() >= 2, "a worker and its job at least");
+    program.kill().unwrap();
+    for process in &left {
+        assert!(ends_within(process, SECOND), "a process outlived its host");
+    }
+    program.wait().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_host_takes_its_workers_with_it() {
+    let _alone = ALONE.lock().await;
+    let cache = tempfile::tempdir().unwrap();
+    let host = host(cache.path()).await;
+    returned(&host.validate(&trivial(9), block(), &Settings::default()).await.unwrap());
+    drop(host);
+    until("the workers to end", || descendants(me()).is_empty().then_some(())).await;
+}

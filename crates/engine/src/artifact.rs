@@ -1,0 +1,57 @@
+//! An artifact that was mapped and linked, ready to be called.
+//!
+//! Made by [`Engine::load`](crate::Engine::load) before the last system call filter; calls are made
+//! by [`pvf::validate_block`](crate::pvf::validate_block) behind it.
+
+use wasmtime::{InstancePre, Module};
+
+use crate::imports::State;
+
+/// Compiled code, mapped and linked to the host functions.
+pub struct Artifact {
+    module: Module,
+    linked: InstancePre<State>,
+    /// Pages the memory starts with.
+    memory_pages_min: u64,
+}
+
+/// Why an artifact cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// It is damaged, or made by another engine, or for another CPU.
+    #[error("not an artifact of this engine: {text}")]
+    Deserialize {
+        /// Wasmtime's words.
+        text: String,
+    },
+    /// Its imports do not fit the host functions, although preparation found that they do.
+    #[error("cannot be linked: {text}")]
+    Link {
+        /// Wasmtime's words.
+        text: String,
+    },
+}
+
+impl Artifact {
+    pub(crate) fn new(module: Module, linked: InstancePre<State>) -> Self {
+        let memory_pages_min = module
+            .exports()
+            .find_map(|export| export.ty().memory().map(|memory| memory.minimum()))
+            .unwrap_or(0);
+        Self { module, linked, memory_pages_min }
+    }
+
+    /// The machine code. Whoever seals it (`mseal`) must leave with `exit_group` and never drop the
+    /// artifact: a sealed mapping cannot be unmapped.
+    pub fn text(&self) -> &[u8] {
+        self.module.text()
+    }
+
+    pub(crate) fn linked(&self) -> &InstancePre<State> {
+        &self.linked
+    }
+
+    pub(crate) fn memory_pages_min(&self) -> u64 {
+        self.memory_pages_min
+    }
+}

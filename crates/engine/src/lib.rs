@@ -1,0 +1,40 @@
+//! What Lazaret knows about WebAssembly: validate, instrument, compile, load, instantiate, call.
+//!
+//! The worker crate calls in here from inside a job: [`Engine::prepare`] turns code into an
+//! artifact, [`Engine::load`] maps one, [`pvf::validate_block`] makes one call. [`inspect`] only
+//! looks. Nothing in this crate opens a file, reads a clock, reads the environment, starts a thread
+//! or writes a log of its own; what a guest logs goes to the sink the caller hands in.
+//!
+//! Everything that can be made ready before a fork is made ready in [`Engine::new`], so that a job
+//! behind its final system call filter needs memory calls only (trace `examples/trace.rs` to see them).
+
+#![deny(unsafe_code)]
+
+mod artifact;
+mod bulk;
+mod compressed;
+mod engine;
+mod execute;
+mod externs;
+mod imports;
+mod inspect;
+mod instrument;
+pub mod limits;
+mod params;
+mod prepare;
+pub mod pvf;
+mod runtime_version;
+mod survey;
+mod trap;
+
+pub use artifact::{Artifact, LoadError};
+pub use compressed::{COMPRESSED_PREFIX, DecompressError};
+pub use engine::{Engine, EngineError};
+pub use execute::ExecuteError;
+pub use externs::{ExternKind, ImportTreatment, InspectedExport, InspectedImport};
+pub use imports::log::{LogLevel, LogLine, LogMessage, LogSink};
+pub use inspect::{Inspection, inspect};
+pub use params::{CodeFormat, CodeLimits, Params};
+pub use prepare::{PrepareError, Prepared};
+pub use runtime_version::RuntimeVersion;
+pub use trap::TrapKind;

@@ -1,0 +1,216 @@
+//! The profile of parachain validation functions: one call of `validate_block`.
+//!
+//! Substrate's calling convention: the input is put on the guest's heap, the guest is called with
+//! pointer and length, and returns pointer (lower half) and length (upper half) of its output.
+//! Runs in an execute job behind its final system call filter.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use parity_scale_codec::{Compact, Encode as _};
+use wasmtime::{Instance, Memory, Store};
+
+use crate::artifact::Artifact;
+use crate::compressed::decompress;
+use crate::engine::Engine;
+use crate::execute::ExecuteError;
+use crate::imports::log::LogSink;
+use crate::imports::{ALLOCATION_BYTES_MAX, Guest, Heap, Refusal, State};
+use crate::params::Params;
+use crate::prepare::STACK_BYTES_MARGIN;
+use crate::trap::{Ending, classify};
+
+/// What a block is validated with.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// SCALE-encoded `ValidationParams`, passed as they are.
+    Encoded(&'a [u8]),
+    /// The parts of `ValidationParams`, to be encoded straight into the guest's memory.
+    Parts {
+        /// The parent's head.
+        parent_head: &'a [u8],
+        /// The block; decompressed first if it carries the prefix.
+        block_data: &'a [u8],
+        /// The relay chain block the parachain block was made for.
+        relay_parent_number: u32,
+        /// That block's state root.
+        relay_parent_storage_root: [u8; 32],
+        /// Bytes the block may decompress to.
+        block_data_bytes_max: u64,
+    },
+}
+
+/// A finished call. The output still lies in the guest's memory, which lives as long as this.
+pub struct Reply {
+    store: Store<State>,
+    memory: Memory,
+    output: Range<usize>,
+    memory_pages: u32,
+}
+
+impl Reply {
+    /// What the guest returned.
+    pub fn output(&self) -> &[u8] {
+        &self.memory.data(&self.store)[self.output.clone()]
+    }
+
+    /// Pages of linear memory at the end of the call, which is also the most there ever were.
+    pub fn memory_pages(&self) -> u32 {
+        self.memory_pages
+    }
+}
+
+impl std::fmt::Debug for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (output, pages) = (&self.output, self.memory_pages);
+        f.debug_struct("Reply").field("output", output).field("memory_pages", &pages).finish()
+    }
+}
+
+/// Validates one block in a fresh instance.
+///
+/// `params` must be those the artifact was prepared with; only the memory limit may differ.
+pub fn validate_block(
+    engine: &Engine,
+    artifact: &Artifact,
+    params: &Params,
+    input: Input<'_>,
+    log: LogSink,
+) -> Result<Reply, ExecuteError> {
+    if !engine.suits(params) {
+        return Err(ExecuteError::WrongEngine);
+    }
+    let pieces = Pieces::encode(input)?;
+    // A job's own stack may be small. Compiled code checks its own depth against the limit the
+    // engine was built with; the margin is for host functions called at that depth.
+    let stack_bytes = engine.stack_native_bytes_max() + STACK_BYTES_MARGIN;
+    stacker::grow(stack_bytes, || call(engine, artifact, params, &pieces, log))
+}
+
+fn call(
+    engine: &Engine,
+    artifact: &Artifact,
+    params: &Params,
+    pieces: &Pieces<'_>,
+    log: LogSink,
+) -> Result<Reply, ExecuteError> {
+    let pages = artifact.memory_pages_min();
+    if pages > u64::from(params.memory_pages_max) {
+        return Err(ExecuteError::MemoryLimit { pages, pages_max: params.memory_pages_max });
+    }
+    let mut store = Store::new(engine.wasmtime(), State::new(params.memory_pages_max, log));
+    store.limiter(|state| &mut state.limit);
+    let instance = artifact.linked().instantiate(&mut store).map_err(instantiate_error)?;
+    let memory = ready_heap(&mut store, &instance)?;
+    let entry = instance
+        .get_typed_func::<(u32, u32), u64>(&mut store, "validate_block")
+        .map_err(|_| ExecuteError::MissingExport { name: "validate_block" })?;
+    let (pointer, length) = pieces.write(&mut store)?;
+    let returned = entry.call(&mut store, (pointer, length)).map_err(|error| end(&error))?;
+    reply(store, memory, returned)
+}
+
+/// Finds the memory and the heap base, from now on available to host functions.
+fn ready_heap(store: &mut Store<State>, instance: &Instance) -> Result<Memory, ExecuteError> {
+    let missing = |name| ExecuteError::MissingExport { name };
+    let memory = instance.get_memory(&mut *store, "memory").ok_or(missing("memory"))?;
+    let heap_base = instance
+        .get_global(&mut *store, "__heap_base")
+        .and_then(|global| global.get(&mut *store).i32())
+        .ok_or(ExecuteError::NoHeapBase)?;
+    let state = store.data_mut();
+    state.memory = Some(memory);
+    state.heap = Some(Heap::new(heap_base as u32));
+    Ok(memory)
+}
+
+fn reply(store: Store<State>, memory: Memory, returned: u64) -> Result<Reply, ExecuteError> {
+    let (pointer, length) = (returned as u32, (returned >> 32) as u32);
+    let memory_bytes = memory.data_size(&store) as u64;
+    let end = u64::from(pointer) + u64::from(length);
+    if end > memory_bytes {
+        return Err(ExecuteError::OutputOutOfBounds { pointer, length, memory_bytes });
+    }
+    let memory_pages = memory.size(&store) as u32;
+    Ok(Reply { output: pointer as usize..end as usize, store, memory, memory_pages })
+}
+
+fn end(error: &wasmtime::Error) -> ExecuteError {
+    match classify(error) {
+        Ending::Trap { kind, text } => ExecuteError::Trap { kind, text },
+        Ending::MachineMemory { text } => ExecuteError::MachineMemory { text },
+    }
+}
+
+/// A `start` function may trap here under a smaller memory limit than preparation had.
+fn instantiate_error(error: wasmtime::Error) -> ExecuteError {
+    if error.downcast_ref::<wasmtime::Trap>().is_some() {
+        return end(&error);
+    }
+    match classify(&error) {
+        Ending::Trap { kind: crate::TrapKind::HostCall, text } => {
+            ExecuteError::Trap { kind: crate::TrapKind::HostCall, text }
+        }
+        Ending::Trap { text, .. } => ExecuteError::Instantiate { text },
+        Ending::MachineMemory { text } => ExecuteError::MachineMemory { text },
+    }
+}
+
+/// The encoded input in the order it is written, borrowed wherever it already exists.
+struct Pieces<'a>(Vec<Cow<'a, [u8]>>);
+
+impl<'a> Pieces<'a> {
+    fn encode(input: Input<'a>) -> Result<Self, ExecuteError> {
+        match input {
+            Input::Encoded(bytes) => Ok(Self(vec![bytes.into()])),
+            Input::Parts {
+                parent_head,
+                block_data,
+                relay_parent_number,
+                relay_parent_storage_root,
+                block_data_bytes_max,
+            } => {
+                let block_data = decompress(block_data, block_data_bytes_max)
+                    .map_err(ExecuteError::BlockDataDecompress)?;
+                Ok(Self(vec![
+                    compact(parent_head.len())?.into(),
+                    parent_head.into(),
+                    compact(block_data.len())?.into(),
+                    block_data,
+                    (relay_parent_number, relay_parent_storage_root).encode().into(),
+                ]))
+            }
+        }
+    }
+
+    /// Puts the input on the guest's heap: the one time it is copied.
+    fn write(&self, store: &mut Store<State>) -> Result<(u32, u32), ExecuteError> {
+        let bytes = self.0.iter().map(|piece| piece.len() as u64).sum();
+        let length = checked_length(bytes)?;
+        let written = Guest::enter(store).and_then(|mut guest| {
+            let start = guest.allocate(length)?;
+            let mut pointer = start;
+            for piece in &self.0 {
+                guest.write(pointer, piece)?;
+                pointer += piece.len() as u32;
+            }
+            Ok(start)
+        });
+        match written {
+            Ok(start) => Ok((start, length)),
+            Err(Refusal::MachineMemory(text)) => Err(ExecuteError::MachineMemory { text }),
+            Err(refusal) => Err(ExecuteError::InputMemory { text: refusal.to_string() }),
+        }
+    }
+}
+
+fn compact(length: usize) -> Result<Vec<u8>, ExecuteError> {
+    Ok(Compact(checked_length(length as u64)?).encode())
+}
+
+fn checked_length(bytes: u64) -> Result<u32, ExecuteError> {
+    match u32::try_from(bytes) {
+        Ok(length) if length <= ALLOCATION_BYTES_MAX => Ok(length),
+        _ => Err(ExecuteError::InputTooLarge { bytes, bytes_max: ALLOCATION_BYTES_MAX.into() }),
+    }
+}

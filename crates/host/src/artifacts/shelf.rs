@@ -1,0 +1,324 @@
+//! Artifacts at hand: hot ones as sealed memfds, and preparations under way.
+//!
+//! Whoever needs an artifact asks [`Shelf::find`]. The first to ask for one that is not there is told
+//! to prepare it; all others wait for that one preparation, which goes on even if the first goes away.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use tokio::sync::watch;
+
+use super::{file::PrepareFacts, key::Key};
+use crate::{
+    blob::Blob,
+    verdict::{Doubt, Fault, Refusal},
+};
+
+/// Artifacts in memory at the most, however small: each is a descriptor, of which a process commonly
+/// may have 1024.
+const HOT_MAX: usize = 256;
+/// Deterministic refusals remembered, so that hopeless code is not compiled again and again.
+const REFUSALS_MAX: usize = 1024;
+
+/// A compiled program, verified, in memory.
+#[derive(Debug)]
+pub(crate) struct Artifact {
+    pub(crate) blob: Blob,
+    pub(crate) facts: PrepareFacts,
+}
+
+/// What a preparation is for, as far as it may be shared: the purposes have different limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Purpose {
+    Precheck,
+    Execution,
+}
+
+/// What came of a preparation; everyone who waited gets a copy.
+#[derive(Clone, Debug)]
+pub(crate) enum Preparation {
+    /// The artifact, and whether it was found on disk.
+    Ready(Arc<Artifact>, Origin),
+    Refused(Refusal),
+    Inconclusive(Doubt),
+    Failed(Fault),
+}
+
+/// Where an artifact came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It was in memory.
+    Memory,
+    /// It was in the cache directory, and verified.
+    Disk,
+    /// It was prepared for this request, or for one that waited with it.
+    Prepared,
+}
+
+/// What the shelf says to one who needs an artifact.
+pub(crate) enum Found {
+    /// Here it is, or here is why it will never be.
+    Settled(Preparation),
+    /// Someone prepares it: wait.
+    UnderWay(Waiter),
+    /// Prepare it, and settle the promise.
+    Absent(Promise),
+}
+
+pub(crate) struct Shelf {
+    slots: Mutex<Slots>,
+    bytes_max: u64,
+}
+
+#[derive(Default)]
+struct Slots {
+    hot: HashMap<Key, Hot>,
+    hot_bytes: u64,
+    /// Counts looks; what was looked at last has the highest number.
+    looks: u64,
+    under_way: HashMap<(Key, Purpose), watch::Receiver<Option<Preparation>>>,
+    refused: HashMap<(Key, u32), Refusal>,
+}
+
+struct Hot {
+    artifact: Arc<Artifact>,
+    last_look: u64,
+}
+
+impl Shelf {
+    /// A shelf for at most `bytes_max` bytes of hot artifacts.
+    pub(crate) fn new(bytes_max: u64) -> Arc<Self> {
+        Arc::new(Self { slots: Mutex::default(), bytes_max })
+    }
+
+    /// Looks for an artifact. A refusal may depend on the memory limit too.
+    pub(crate) fn find(self: &Arc<Self>, key: Key, memory_pages: u32, purpose: Purpose) -> Found {
+        let mut slots = self.lock();
+        slots.looks += 1;
+        let look = slots.looks;
+        if let Some(hot) = slots.hot.get_mut(&key) {
+            hot.last_look = look;
+            return Found::Settled(Preparation::Ready(hot.artifact.clone(), Origin::Memory));
+        }
+        if let Some(refusal) = slots.refused.get(&(key, memory_pages)) {
+            return Found::Settled(Preparation::Refused(refusal.clone()));
+        }
+        if let Some(result) = slots.under_way.get(&(key, purpose)) {
+            return Found::UnderWay(Waiter(result.clone()));
+        }
+        let (settle, result) = watch::channel(None);
+        slots.under_way.insert((key, purpose), result);
+        Found::Absent(Promise {
+            shelf: self.clone(),
+            key,
+            memory_pages,
+            purpose,
+            settle,
+            is_kept: false,
+        })
+    }
+
+    /// Forgets the copy in memory, so that the next look reads and verifies the file again.
+    pub(crate) fn drop_hot(&self, key: &Key) {
+        let mut slots = self.lock();
+        if let Some(hot) = slots.hot.remove(key) {
+            slots.hot_bytes -= hot.artifact.blob.len();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().expect("no panic while locked")
+    }
+}
+
+/// Waits for someone else's preparation.
+pub(crate) struct Waiter(watch::Receiver<Option<Preparation>>);
+
+impl Waiter {
+    pub(crate) async fn settled(mut self) -> Preparation {
+        match self.0.wait_for(Option::is_some).await {
+            Ok(settled) => settled.clone().unwrap_or(Preparation::Failed(Fault::ShuttingDown)),
+            // The promise was dropped unkept: its task was cancelled with its runtime.
+            Err(_) => Preparation::Failed(Fault::ShuttingDown),
+        }
+    }
+}
+
+/// The duty to settle one preparation. Dropping it unkept frees the place for the next who asks.
+pub(crate) struct Promise {
+    shelf: Arc<Shelf>,
+    key: Key,
+    memory_pages: u32,
+    purpose: Purpose,
+    settle: watch::Sender<Option<Preparation>>,
+    is_kept: bool,
+}
+
+impl Promise {
+    pub(crate) fn waiter(&self) -> Waiter {
+        Waiter(self.settle.subscribe())
+    }
+
+    /// Puts the result on the shelf and wakes everyone who waits.
+    pub(crate) fn settle(mut self, result: Preparation) {
+        let mut slots = self.shelf.lock();
+        match &result {
+            Preparation::Ready(artifact, _) => {
+                slots.keep(self.key, artifact.clone(), self.shelf.bytes_max);
+            }
+            Preparation::Refused(refusal) if is_deterministic(refusal) => {
+                if slots.refused.len() >= REFUSALS_MAX {
+                    slots.refused.clear();
+                }
+                slots.refused.insert((self.key, self.memory_pages), refusal.clone());
+            }
+            _ => {}
+        }
+        // Before anyone wakes: who asks again after a failure must not be told of it once more.
+        slots.under_way.remove(&(self.key, self.purpose));
+        self.is_kept = true;
+        drop(slots);
+        self.settle.send_replace(Some(result));
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        // A kept one has cleared its place, which may be another's by now.
+        if !self.is_kept {
+            self.shelf.lock().under_way.remove(&(self.key, self.purpose));
+        }
+    }
+}
+
+impl Slots {
+    fn keep(&mut self, key: Key, artifact: Arc<Artifact>, bytes_max: u64) {
+        self.looks += 1;
+        self.hot_bytes += artifact.blob.len();
+        if let Some(old) = self.hot.insert(key, Hot { artifact, last_look: self.looks }) {
+            self.hot_bytes -= old.artifact.blob.len();
+        }
+        while self.hot_bytes > bytes_max || self.hot.len() > HOT_MAX {
+            let coldest = self.hot.iter().min_by_key(|(_, hot)| hot.last_look);
+            let Some((&key, _)) = coldest else { return };
+            if let Some(hot) = self.hot.remove(&key) {
+                self.hot_bytes -= hot.artifact.blob.len();
+            }
+        }
+    }
+}
+
+/// Time is not: the same code may be quick enough tomorrow.
+fn is_deterministic(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::Code { .. } | Refusal::PrepareMemory { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::CodeStep;
+
+    fn key(n: u8) -> Key {
+        Key::new(&[n; 32], &Default::default(), &[0; 32])
+    }
+
+    fn ready(bytes: usize) -> Preparation {
+        let blob = Blob::from_parts(&[&vec![0; bytes]]).unwrap();
+        let artifact = Artifact { blob, facts: PrepareFacts::default() };
+        Preparation::Ready(Arc::new(artifact), Origin::Prepared)
+    }
+
+    fn promise(shelf: &Arc<Shelf>, n: u8) -> Promise {
+        match shelf.find(key(n), 1, Purpose::Execution) {
+            Found::Absent(promise) => promise,
+            _ => panic!("{n} is on the shelf"),
+        }
+    }
+
+    fn is_hot(shelf: &Arc<Shelf>, n: u8) -> bool {
+        let found = shelf.find(key(n), 1, Purpose::Execution);
+        matches!(found, Found::Settled(Preparation::Ready(_, Origin::Memory)))
+    }
+
+    #[tokio::test]
+    async fn only_the_first_who_asks_prepares() {
+        let shelf = Shelf::new(100);
+        let first = promise(&shelf, 1);
+        let Found::UnderWay(waiter) = shelf.find(key(1), 1, Purpose::Execution) else {
+            panic!("a second preparation of the same code");
+        };
+        first.settle(ready(1));
+        assert!(matches!(waiter.settled().await, Preparation::Ready(_, Origin::Prepared)));
+        assert!(is_hot(&shelf, 1));
+    }
+
+    #[tokio::test]
+    async fn however_small_no_more_artifacts_are_hot_than_there_may_be_descriptors() {
+        let shelf = Shelf::new(u64::MAX);
+        for n in 0..=255 {
+            promise(&shelf, n).settle(ready(0));
+        }
+        assert!(is_hot(&shelf, 0));
+        let Found::Absent(one_more) =
+            shelf.find(Key::new(&[0; 32], &Default::default(), &[1; 32]), 1, Purpose::Execution)
+        else {
+            panic!("never prepared");
+        };
+        one_more.settle(ready(0));
+        assert!(!is_hot(&shelf, 1) && is_hot(&shelf, 0), "the one not looked at for longest goes");
+        assert_eq!(shelf.lock().hot.len(), HOT_MAX);
+    }
+
+    #[tokio::test]
+    async fn whoever_is_told_of_a_failure_finds_the_place_free() {
+        let shelf = Shelf::new(100);
+        let failed = promise(&shelf, 1);
+        let waiter = failed.waiter();
+        let wakes = tokio::spawn({
+            let shelf = shelf.clone();
+            async move {
+                waiter.settled().await;
+                promise(&shelf, 1)
+            }
+        });
+        failed.settle(Preparation::Failed(Fault::WorkerLost));
+        let second = wakes.await.unwrap();
+        assert!(matches!(shelf.find(key(1), 1, Purpose::Execution), Found::UnderWay(_)));
+        drop(second);
+        drop(promise(&shelf, 1));
+    }
+
+    #[tokio::test]
+    async fn a_dropped_promise_frees_its_place_and_wakes_who_waits() {
+        let shelf = Shelf::new(100);
+        let first = promise(&shelf, 1);
+        let waiter = first.waiter();
+        drop(first);
+        assert!(matches!(waiter.settled().await, Preparation::Failed(Fault::ShuttingDown)));
+        promise(&shelf, 1);
+    }
+
+    #[test]
+    fn the_artifact_unused_for_longest_goes_first() {
+        let shelf = Shelf::new(100);
+        promise(&shelf, 1).settle(ready(40));
+        promise(&shelf, 2).settle(ready(40));
+        assert!(is_hot(&shelf, 1));
+        promise(&shelf, 3).settle(ready(40));
+        assert!(is_hot(&shelf, 1) && is_hot(&shelf, 3) && !is_hot(&shelf, 2));
+    }
+
+    #[test]
+    fn a_refusal_of_code_is_remembered_and_one_of_time_is_not() {
+        let shelf = Shelf::new(100);
+        let refusal = Refusal::Code { step: CodeStep::Compile, reason: "x".into() };
+        promise(&shelf, 1).settle(Preparation::Refused(refusal));
+        let found = shelf.find(key(1), 1, Purpose::Execution);
+        assert!(matches!(found, Found::Settled(Preparation::Refused(_))));
+        assert!(matches!(shelf.find(key(1), 2, Purpose::Execution), Found::Absent(_)));
+        promise(&shelf, 2).settle(Preparation::Refused(Refusal::PrepareCpu { limit_micros: 1 }));
+        promise(&shelf, 2);
+    }
+}

@@ -1,0 +1,132 @@
+//! How a host is set up.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::{Fault, Host, JailLevel, PrepareLimits};
+
+/// Requests that may wait for a worker of one role.
+const WAITING_MAX_DEFAULT: usize = 4096;
+const EXECUTE_WORKERS_DEFAULT: usize = 4;
+const PREPARE_WORKERS_DEFAULT: usize = 2;
+/// Hot artifacts in memory, in bytes.
+const HOT_BYTES_MAX_DEFAULT: u64 = 1024 * 1024 * 1024;
+
+/// How long the host waits for a worker that says nothing, before it ends the worker. A healthy one
+/// needs milliseconds; the defaults leave room for a machine under great load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// From the start of the process to its greeting, canary job included; 20 s by default.
+    pub greeting: Duration,
+    /// For an answer, beyond the wall limit of the job; 5 s by default.
+    pub answer: Duration,
+    /// For the answer to a withdrawal, which takes one kill and one reap; 2 s by default.
+    pub withdrawal: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            greeting: Duration::from_secs(20),
+            answer: Duration::from_secs(5),
+            withdrawal: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Settings of a [`Host`]; every one has a default.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder {
+    pub(crate) cache_dir: Option<PathBuf>,
+    pub(crate) worker_program: Option<PathBuf>,
+    pub(crate) jail: JailLevel,
+    pub(crate) execute_workers: usize,
+    pub(crate) prepare_workers: usize,
+    pub(crate) waiting_max: usize,
+    pub(crate) hot_bytes_max: u64,
+    pub(crate) prepare_limits: PrepareLimits,
+    pub(crate) patience: Patience,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            cache_dir: None,
+            worker_program: None,
+            jail: JailLevel::Strict,
+            execute_workers: EXECUTE_WORKERS_DEFAULT,
+            prepare_workers: PREPARE_WORKERS_DEFAULT,
+            waiting_max: WAITING_MAX_DEFAULT,
+            hot_bytes_max: HOT_BYTES_MAX_DEFAULT,
+            prepare_limits: PrepareLimits::default(),
+            patience: Patience::default(),
+        }
+    }
+}
+
+impl Builder {
+    /// Where artifacts are kept over restarts. Without it they live in memory only. The directory
+    /// is made if need be and must be writable by nobody else.
+    pub fn cache_dir(mut self, directory: impl AsRef<Path>) -> Self {
+        self.cache_dir = Some(directory.as_ref().to_owned());
+        self
+    }
+
+    /// The program to start as a worker; it must call `lazaret_worker::run_if_worker` first thing.
+    /// By default the running program itself, as it was when the host started.
+    pub fn worker_program(mut self, program: impl AsRef<Path>) -> Self {
+        self.worker_program = Some(program.as_ref().to_owned());
+        self
+    }
+
+    /// How much of the jail must hold. The default is [`JailLevel::Strict`].
+    pub fn jail(mut self, level: JailLevel) -> Self {
+        self.jail = level;
+        self
+    }
+
+    /// Calls that may run at once, at least 1; 4 by default.
+    pub fn execute_workers(mut self, count: usize) -> Self {
+        self.execute_workers = count.max(1);
+        self
+    }
+
+    /// Preparations that may run at once, at least 1; 2 by default.
+    pub fn prepare_workers(mut self, count: usize) -> Self {
+        self.prepare_workers = count.max(1);
+        self
+    }
+
+    /// Requests that may wait for a worker before the next is told [`Fault::Busy`]; 4096 by default.
+    pub fn waiting_max(mut self, count: usize) -> Self {
+        self.waiting_max = count;
+        self
+    }
+
+    /// Bytes of hot artifacts kept in memory; 1 GiB by default.
+    pub fn hot_bytes_max(mut self, bytes: u64) -> Self {
+        self.hot_bytes_max = bytes;
+        self
+    }
+
+    /// Limits of preparing code.
+    pub fn prepare_limits(mut self, limits: PrepareLimits) -> Self {
+        self.prepare_limits = limits;
+        self
+    }
+
+    /// How long to wait for workers that say nothing.
+    pub fn patience(mut self, patience: Patience) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Starts the host and its first worker, so that a machine that cannot run jobs says so now.
+    /// Must be called inside a tokio runtime with I/O and time enabled.
+    pub async fn start(self) -> Result<Host, Fault> {
+        Host::start(self).await
+    }
+}

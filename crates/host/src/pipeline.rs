@@ -1,0 +1,348 @@
+//! The way of a request, top to bottom: artifact, worker, job, judgement, retry, answer.
+
+use std::{
+    os::fd::AsFd,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use lazaret_wire::{
+    evidence,
+    work::{Execute, Inspect, Prepare, Work},
+};
+use tokio::{sync::oneshot, time::timeout_at};
+
+use crate::{
+    Answer, ArtifactUse, Code, Doubt, Fault, Inspection, LogLine, Origin, Params, PrepareFacts,
+    Refusal, Retry, Usage, Verdict,
+    artifacts::{Artifact, Found, Key, Preparation, Promise, Purpose, STORE_BYTES_MAX, UNUSED_MAX},
+    blob::Blob,
+    host::{Call, Shared},
+    judge::{Asked, Judged, Outcome, judge},
+    request::{Output, or_never},
+    retry::pause_before_retry,
+    worker::Pool,
+};
+
+/// What came of one job, or of the try to have one.
+struct Ran {
+    concluded: Result<Judged, Fault>,
+    usage: Usage,
+    log: Vec<LogLine>,
+    log_lines_dropped: u32,
+    /// The memfd that came with it, if one did.
+    blob: Option<Blob>,
+}
+
+/// Calls code once.
+pub(crate) async fn execute(host: Arc<Shared>, call: Call) -> Result<Answer<Output>, Fault> {
+    let input_bytes = call.input.bytes.len();
+    if input_bytes > call.limits.input_bytes_max {
+        let limit_bytes = call.limits.input_bytes_max;
+        let refusal = Refusal::InputTooLarge { bytes: input_bytes, limit_bytes };
+        return Ok(unrun(Verdict::Refused(refusal)));
+    }
+    let work = Work::Execute(Execute {
+        input: call.input.form.clone(),
+        params: call.params.clone(),
+        limits: call.limits.for_execute(&call.params),
+    });
+    let mut attempt = 1;
+    loop {
+        // A preparation that is under way goes on without us.
+        let prepared = artifact(&host, &call.code, &call.params, Purpose::Execution);
+        let prepared = timeout_at(or_never(call.deadline), prepared).await;
+        let prepared = prepared.map_err(|_| Fault::Deadline)?;
+        let (artifact, origin) = match prepared {
+            Preparation::Ready(artifact, origin) => (artifact, origin),
+            Preparation::Refused(refusal) => return Ok(unrun(Verdict::Refused(refusal))),
+            Preparation::Inconclusive(doubt) => {
+                let doubt = Doubt::Preparation(Box::new(doubt));
+                return Ok(unrun(Verdict::Inconclusive(doubt)));
+            }
+            Preparation::Failed(fault) => return Err(fault),
+        };
+        let blobs = vec![artifact.blob.clone(), call.input.bytes.clone()];
+        let ran =
+            run(&host, &host.execute_workers, Asked::Execute, work.clone(), blobs, call.deadline)
+                .await;
+        if let Some(pause) = pause_before_retry(call.retry, attempt, &ran.concluded) {
+            if let Ok(Judged::Inconclusive(Doubt::ArtifactUnusable(_))) = ran.concluded {
+                // The job's word evicts nothing: the file is read and verified again instead.
+                host.shelf.drop_hot(&key(&host, &call.code, &call.params));
+            }
+            tokio::time::sleep(pause).await;
+            attempt += 1;
+            continue;
+        }
+        let verdict = match ran.concluded? {
+            Judged::Returned { output, memory_pages } => {
+                Verdict::Returned(Output { bytes: read_output(output, ran.blob)?, memory_pages })
+            }
+            Judged::Refused(refusal) => Verdict::Refused(refusal),
+            Judged::Inconclusive(doubt) => Verdict::Inconclusive(doubt),
+            Judged::Prepared(_) | Judged::Inspected(_) => {
+                return Err(bug!("a call judged as something else"));
+            }
+        };
+        return Ok(Answer {
+            verdict,
+            usage: ran.usage,
+            attempts: attempt,
+            artifact: Some(artifact_use(&artifact, origin)),
+            log: ran.log,
+            log_lines_dropped: ran.log_lines_dropped,
+        });
+    }
+}
+
+/// Prepares code, or finds that it is prepared.
+pub(crate) async fn prepare(
+    host: Arc<Shared>,
+    code: Code,
+    params: Params,
+    purpose: Purpose,
+) -> Result<Answer<PrepareFacts>, Fault> {
+    let limit = host.prepare_limits.precheck_cpu;
+    let (artifact, origin) = match artifact(&host, &code, &params, purpose).await {
+        Preparation::Ready(artifact, origin) => (artifact, origin),
+        Preparation::Refused(refusal) => return Ok(unrun(Verdict::Refused(refusal))),
+        Preparation::Inconclusive(doubt) => return Ok(unrun(Verdict::Inconclusive(doubt))),
+        Preparation::Failed(fault) => return Err(fault),
+    };
+    // An artifact that was made under the lenient limit passes only if it would have under this one.
+    let limit_micros = limit.as_micros() as u64;
+    let verdict = match purpose {
+        Purpose::Precheck if artifact.facts.cpu_micros > limit_micros => {
+            Verdict::Refused(Refusal::PrepareCpu { limit_micros })
+        }
+        _ => Verdict::Returned(artifact.facts),
+    };
+    let artifact = Some(artifact_use(&artifact, origin));
+    Ok(Answer { artifact, ..unrun(verdict) })
+}
+
+/// Says what code is.
+pub(crate) async fn inspect(
+    host: Arc<Shared>,
+    code: Code,
+    params: Params,
+) -> Result<Answer<Inspection>, Fault> {
+    let limits = host.prepare_limits.for_inspect();
+    let code_bytes_max = host.prepare_limits.code_bytes_max;
+    let work = Work::Inspect(Inspect { params, code_bytes_max, limits });
+    let blobs = vec![code.blob().clone()];
+    let ran = run(&host, &host.prepare_workers, Asked::Inspect, work, blobs, None).await;
+    let verdict = match ran.concluded? {
+        Judged::Inspected(output) => {
+            let bytes = read_output(output, ran.blob)?;
+            match Inspection::decode(&bytes) {
+                Some(inspection) => Verdict::Returned(inspection),
+                None => Verdict::Inconclusive(Doubt::Unfitting),
+            }
+        }
+        Judged::Refused(refusal) => Verdict::Refused(refusal),
+        Judged::Inconclusive(doubt) => Verdict::Inconclusive(doubt),
+        Judged::Returned { .. } | Judged::Prepared(_) => {
+            return Err(bug!("an inspection judged as something else"));
+        }
+    };
+    Ok(Answer { usage: ran.usage, ..unrun(verdict) })
+}
+
+/// The artifact of code under params: from memory, from disk, or prepared, once for all who ask.
+async fn artifact(
+    host: &Arc<Shared>,
+    code: &Code,
+    params: &Params,
+    purpose: Purpose,
+) -> Preparation {
+    let key = key(host, code, params);
+    let waiter = match host.shelf.find(key, params.memory_pages_max, purpose) {
+        Found::Settled(settled) => return settled,
+        Found::UnderWay(waiter) => waiter,
+        Found::Absent(promise) => {
+            let waiter = promise.waiter();
+            // A task of its own, so that it survives the request that began it.
+            tokio::spawn(keep(promise, host.clone(), key, code.clone(), params.clone(), purpose));
+            waiter
+        }
+    };
+    waiter.settled().await
+}
+
+async fn keep(
+    promise: Promise,
+    host: Arc<Shared>,
+    key: Key,
+    code: Code,
+    params: Params,
+    purpose: Purpose,
+) {
+    let settled = match load(&host, key).await {
+        Some(artifact) => Preparation::Ready(artifact, Origin::Disk),
+        None => compile(&host, key, &code, &params, purpose).await,
+    };
+    promise.settle(settled);
+}
+
+/// The artifact in the cache directory, if there is one that verifies.
+async fn load(host: &Shared, key: Key) -> Option<Arc<Artifact>> {
+    let store = host.store.clone()?;
+    let loaded = tokio::task::spawn_blocking(move || store.load(&key)).await;
+    let (blob, facts) = loaded.ok()?.ok()??;
+    Some(Arc::new(Artifact { blob, facts }))
+}
+
+/// Compiles in a job and keeps what comes of it.
+async fn compile(
+    host: &Arc<Shared>,
+    key: Key,
+    code: &Code,
+    params: &Params,
+    purpose: Purpose,
+) -> Preparation {
+    let limits = &host.prepare_limits;
+    let (asked, cpu) = match purpose {
+        Purpose::Precheck => (Asked::Precheck, limits.precheck_cpu),
+        Purpose::Execution => (Asked::PrepareToExecute, limits.execution_cpu),
+    };
+    let work = Work::Prepare(Prepare {
+        params: params.clone(),
+        code_bytes_max: limits.code_bytes_max,
+        artifact_bytes_max: limits.artifact_bytes_max,
+        limits: limits.for_prepare(cpu),
+    });
+    let mut attempt = 1;
+    loop {
+        let blobs = vec![code.blob().clone()];
+        let ran = run(host, &host.prepare_workers, asked, work.clone(), blobs, None).await;
+        if let Some(pause) = pause_before_retry(Retry::Once, attempt, &ran.concluded) {
+            tokio::time::sleep(pause).await;
+            attempt += 1;
+            continue;
+        }
+        return match ran.concluded {
+            Err(fault) => Preparation::Failed(fault),
+            Ok(Judged::Refused(refusal)) => Preparation::Refused(refusal),
+            Ok(Judged::Inconclusive(doubt)) => Preparation::Inconclusive(doubt),
+            Ok(Judged::Prepared(prepared)) => match ran.blob {
+                None => Preparation::Failed(bug!("an artifact that did not come")),
+                Some(blob) => {
+                    let facts = PrepareFacts {
+                        cpu_micros: ran.usage.cpu.as_micros() as u64,
+                        wall_micros: ran.usage.wall.as_micros() as u64,
+                        heap_bytes_peak: prepared.heap_bytes_peak,
+                        code_bytes: prepared.code_bytes,
+                    };
+                    save(host, key, &blob, facts).await;
+                    Preparation::Ready(Arc::new(Artifact { blob, facts }), Origin::Prepared)
+                }
+            },
+            Ok(Judged::Returned { .. } | Judged::Inspected(_)) => {
+                Preparation::Failed(bug!("a preparation judged as something else"))
+            }
+        };
+    }
+}
+
+/// Writes the artifact to the cache directory. A cache that cannot be written costs the next host
+/// time, and this request nothing.
+async fn save(host: &Shared, key: Key, blob: &Blob, facts: PrepareFacts) {
+    let Some(store) = host.store.clone() else { return };
+    let blob = blob.clone();
+    let saved = tokio::task::spawn_blocking(move || {
+        store.save(&key, &blob, facts)?;
+        store.prune(SystemTime::now(), STORE_BYTES_MAX, UNUSED_MAX);
+        Ok::<_, Fault>(())
+    });
+    if let Ok(Err(fault)) = saved.await {
+        tracing::warn!(target: "lazaret", error = %fault, "artifact not kept");
+    }
+}
+
+/// Runs one job on a leased worker and judges it. When this future is dropped the work is withdrawn:
+/// the conversation goes on in its own task just long enough to have the job killed and reaped.
+async fn run(
+    host: &Shared,
+    pool: &Pool,
+    asked: Asked,
+    work: Work,
+    blobs: Vec<Blob>,
+    deadline: Option<Instant>,
+) -> Ran {
+    if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+        return Fault::Deadline.into();
+    }
+    let mut lease = match timeout_at(or_never(deadline), pool.lease()).await {
+        Ok(Ok(lease)) => lease,
+        Ok(Err(fault)) => return fault.into(),
+        Err(_) => return Fault::Deadline.into(),
+    };
+    let limits = work.limits().clone();
+    let (_still_wanted, mut withdrawn) = oneshot::channel();
+    let conversation = tokio::spawn(async move {
+        let descriptors: Vec<_> = blobs.iter().map(AsFd::as_fd).collect();
+        let answer = lease.run(&work, &descriptors, &mut withdrawn).await;
+        (answer, lease)
+    });
+    let (answer, lease) = match conversation.await {
+        Ok((Ok(answer), lease)) => (answer, lease),
+        Ok((Err(fault), _)) => return fault.into(),
+        Err(_) => return Fault::ShuttingDown.into(),
+    };
+    let mut ran = Ran { blob: answer.blob, ..Ran::from(Fault::ShuttingDown) };
+    if let Outcome::Ended(ended) = &answer.outcome {
+        ran.usage = ended.usage.into();
+        ran.log.clone_from(&ended.log);
+        ran.log_lines_dropped = ended.log_lines_dropped;
+    }
+    ran.concluded = judge(asked, &limits, host.waiting, answer.outcome);
+    if matches!(ran.concluded, Err(_) | Ok(Judged::Inconclusive(_))) {
+        // Whatever it was may lie in the worker: the next try gets a fresh one.
+        lease.retire();
+    }
+    ran
+}
+
+impl From<Fault> for Ran {
+    fn from(fault: Fault) -> Self {
+        Self {
+            concluded: Err(fault),
+            usage: Usage::default(),
+            log: Vec::new(),
+            log_lines_dropped: 0,
+            blob: None,
+        }
+    }
+}
+
+fn key(host: &Shared, code: &Code, params: &Params) -> Key {
+    Key::new(code.digest(), params, &host.engine_fingerprint)
+}
+
+fn read_output(output: evidence::Output, blob: Option<Blob>) -> Result<Vec<u8>, Fault> {
+    match (output, blob) {
+        (evidence::Output::Inline(bytes), _) => Ok(bytes),
+        (evidence::Output::Attached(bytes), Some(blob)) if blob.len() == u64::from(bytes) => {
+            blob.to_vec().map_err(|error| Fault::Memory(error.into()))
+        }
+        (evidence::Output::Attached(_), _) => Err(bug!("an output that did not come")),
+    }
+}
+
+fn artifact_use(artifact: &Artifact, origin: Origin) -> ArtifactUse {
+    ArtifactUse { origin, bytes: artifact.blob.len(), facts: artifact.facts }
+}
+
+/// An answer for which no job was run.
+fn unrun<T>(verdict: Verdict<T>) -> Answer<T> {
+    Answer {
+        verdict,
+        usage: Usage::default(),
+        attempts: 0,
+        artifact: None,
+        log: Vec::new(),
+        log_lines_dropped: 0,
+    }
+}

@@ -1,0 +1,201 @@
+//! What is asked of a host, and what it answers.
+
+use std::time::{Duration, Instant};
+
+use lazaret_wire::{evidence, work};
+
+use crate::{
+    artifacts::{Origin, PrepareFacts},
+    blob::Blob,
+    verdict::{LogLine, Verdict},
+};
+
+/// Bytes of private memory that a call may have beyond its linear memory and its stack: the engine,
+/// the artifact's own pages, and what host functions need.
+const EXECUTE_MEMORY_BEYOND: u64 = 1024 * 1024 * 1024;
+/// Bytes of private memory that a preparation may have.
+const PREPARE_MEMORY: u64 = 4 * 1024 * 1024 * 1024;
+const WASM_PAGE_BYTES: u64 = 64 * 1024;
+/// Wall time is only a backstop: so many times the CPU time.
+const WALL_PER_CPU: u32 = 4;
+/// The shortest wall-clock limit: a job with a tiny CPU limit needs its turn on a busy machine, and
+/// is not a stalled machine's fault when it did not get it at once.
+const WALL_LIMIT_MIN: Duration = Duration::from_secs(2);
+/// The shortest CPU limit. To a timer 0 would mean none (timer_settime(2)).
+const CPU_LIMIT_MIN: Duration = Duration::from_micros(1);
+/// The most that any CPU limit may be: a day.
+const CPU_LIMIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Limits of one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// CPU time of the job, from the moment it holds its work. Wall time is limited to 4 times
+    /// that, and at least 2 s. Values above a day count as a day, 0 as a microsecond.
+    pub cpu: Duration,
+    /// The most bytes that the guest may return. Values above 64 MiB count as 64 MiB.
+    pub output_bytes_max: u32,
+    /// The most bytes of input.
+    pub input_bytes_max: u64,
+}
+
+impl Default for Limits {
+    /// 12 s of CPU time (Polkadot's for approval), 16 MiB out, 64 MiB in.
+    fn default() -> Self {
+        Self {
+            cpu: Duration::from_secs(12),
+            output_bytes_max: 16 * 1024 * 1024,
+            input_bytes_max: 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// Limits of preparing code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrepareLimits {
+    /// CPU time to say whether code may be accepted at all.
+    pub precheck_cpu: Duration,
+    /// CPU time to prepare accepted code because a call needs it.
+    pub execution_cpu: Duration,
+    /// Heap bytes that a compilation may hold at once, counted exactly and so the same on every
+    /// machine.
+    pub heap_bytes_max: u64,
+    /// Bytes that code may have once decompressed.
+    pub code_bytes_max: u64,
+    /// Bytes that an artifact may have.
+    pub artifact_bytes_max: u64,
+}
+
+impl Default for PrepareLimits {
+    /// 60 s and 360 s of CPU time (Polkadot's), 3 GiB of heap, 20 MiB of code, 512 MiB of artifact.
+    fn default() -> Self {
+        Self {
+            precheck_cpu: Duration::from_secs(60),
+            execution_cpu: Duration::from_secs(360),
+            heap_bytes_max: 3 * 1024 * 1024 * 1024,
+            code_bytes_max: crate::code::CODE_BYTES_MAX,
+            artifact_bytes_max: 512 * 1024 * 1024,
+        }
+    }
+}
+
+/// Whether to try again when it cannot be said whose fault it was, or when this machine failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Retry {
+    /// Once, on a fresh worker, after a pause.
+    #[default]
+    Once,
+    /// Never: for requests that are worthless when late.
+    Never,
+}
+
+/// What one call is given.
+#[derive(Clone, Debug)]
+pub(crate) struct Input {
+    pub(crate) bytes: Blob,
+    pub(crate) form: work::Input,
+}
+
+/// What is known when a request has run its course.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Answer<T> {
+    /// The conclusion about the guest.
+    pub verdict: Verdict<T>,
+    /// What the last job used.
+    pub usage: Usage,
+    /// How many jobs were run for it: 1, or 2 after a retry.
+    pub attempts: u32,
+    /// The artifact that was called or made; `None` if there is none.
+    pub artifact: Option<ArtifactUse>,
+    /// What the guest logged in the last job: untrusted, capped, in order.
+    pub log: Vec<LogLine>,
+    /// Log lines beyond the cap.
+    pub log_lines_dropped: u32,
+}
+
+/// What a guest returned: bytes, untrusted, and pages of linear memory at the end of the call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Output {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) memory_pages: u32,
+}
+
+/// The artifact of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ArtifactUse {
+    /// Where it came from.
+    pub origin: Origin,
+    /// Its size.
+    pub bytes: u64,
+    /// What preparing it took, then.
+    pub facts: PrepareFacts,
+}
+
+/// What a job used, by the kernel's accounting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Usage {
+    /// CPU time from the moment it was handed its work.
+    pub cpu: Duration,
+    /// Wall time of the same span.
+    pub wall: Duration,
+    /// The most resident memory, in bytes.
+    pub resident_bytes_peak: u64,
+}
+
+impl From<evidence::Usage> for Usage {
+    fn from(usage: evidence::Usage) -> Self {
+        Self {
+            cpu: Duration::from_micros(usage.cpu_micros),
+            wall: Duration::from_micros(usage.wall_micros),
+            resident_bytes_peak: usage.resident_bytes_peak,
+        }
+    }
+}
+
+impl Limits {
+    pub(crate) fn for_execute(&self, params: &lazaret_wire::params::Params) -> work::Limits {
+        let linear_memory = u64::from(params.memory_pages_max) * WASM_PAGE_BYTES;
+        let stack = u64::from(params.stack_native_bytes_max);
+        work::Limits {
+            memory_bytes: EXECUTE_MEMORY_BEYOND + linear_memory + stack,
+            output_bytes: self.output_bytes_max.min(lazaret_wire::frame::OUTPUT_BYTES_MAX),
+            ..with_cpu(self.cpu)
+        }
+    }
+}
+
+impl PrepareLimits {
+    pub(crate) fn for_prepare(&self, cpu: Duration) -> work::Limits {
+        work::Limits {
+            memory_bytes: PREPARE_MEMORY.max(self.heap_bytes_max),
+            heap_bytes: self.heap_bytes_max,
+            ..with_cpu(cpu)
+        }
+    }
+}
+
+impl PrepareLimits {
+    pub(crate) fn for_inspect(&self) -> work::Limits {
+        let output_bytes = lazaret_wire::claim::INSPECTION_BYTES_MAX;
+        work::Limits { output_bytes, ..self.for_prepare(self.precheck_cpu) }
+    }
+}
+
+fn with_cpu(cpu: Duration) -> work::Limits {
+    let cpu = cpu.clamp(CPU_LIMIT_MIN, CPU_LIMIT_MAX);
+    work::Limits {
+        cpu_micros: cpu.as_micros() as u64,
+        wall_micros: (cpu * WALL_PER_CPU).max(WALL_LIMIT_MIN).as_micros() as u64,
+        memory_bytes: 0,
+        heap_bytes: 0,
+        output_bytes: lazaret_wire::frame::OUTPUT_INLINE_BYTES_MAX as u32,
+    }
+}
+
+/// A deadline that never comes, if none is given.
+pub(crate) fn or_never(deadline: Option<Instant>) -> tokio::time::Instant {
+    const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    deadline.map_or_else(|| tokio::time::Instant::now() + NEVER, tokio::time::Instant::from_std)
+}

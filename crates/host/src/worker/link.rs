@@ -1,0 +1,110 @@
+//! The host's end of a worker's socket pair: one frame out, one frame in, descriptors attached.
+
+use std::{
+    io::{self, IoSlice, IoSliceMut},
+    mem::MaybeUninit,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::net::UnixStream as Socket,
+    },
+};
+
+use lazaret_wire::frame::{DESCRIPTORS_MAX, FRAME_BYTES_MAX};
+use rustix::{
+    io::Errno,
+    net::{
+        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+        SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv,
+        recvmsg, sendmsg, socketpair,
+    },
+};
+use tokio::{io::Interest, net::UnixStream};
+
+/// A socket to one worker. Dropping it is how a worker learns that it is no longer needed.
+pub(crate) struct Link {
+    /// tokio's name for any socket of the unix family; only its readiness is used.
+    socket: UnixStream,
+}
+
+/// A frame as it came.
+pub(crate) struct Received {
+    pub(crate) frame: Vec<u8>,
+    pub(crate) descriptors: Vec<OwnedFd>,
+}
+
+/// A link and the end that becomes the worker's descriptor 0. The worker's end blocks, ours does not.
+pub(crate) fn pair() -> io::Result<(Link, OwnedFd)> {
+    let (ours, theirs) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    rustix::io::ioctl_fionbio(&ours, true)?;
+    let socket = UnixStream::from_std(Socket::from(ours))?;
+    Ok((Link { socket }, theirs))
+}
+
+impl Link {
+    /// Sends one frame with descriptors.
+    pub(crate) async fn send(
+        &self,
+        frame: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
+        self.socket
+            .async_io(Interest::WRITABLE, || send(self.socket.as_fd(), frame, descriptors))
+            .await
+    }
+
+    /// Whether the worker's end is open and nothing has come from it.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let nothing = recv(&self.socket, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        matches!(nothing, Err(Errno::AGAIN))
+    }
+
+    /// Waits for one frame. A worker that closed its end is [`io::ErrorKind::UnexpectedEof`].
+    pub(crate) async fn receive(&self) -> io::Result<Received> {
+        self.socket.async_io(Interest::READABLE, || receive(self.socket.as_fd())).await
+    }
+}
+
+/// Whether descriptors were left behind because this process may not have any more.
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::MFILE.raw_os_error())
+}
+
+fn send(socket: BorrowedFd<'_>, frame: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    sendmsg(socket, &[IoSlice::new(frame)], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+fn receive(socket: BorrowedFd<'_>) -> io::Result<Received> {
+    let mut frame = vec![0; FRAME_BYTES_MAX];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let message =
+        recvmsg(socket, &mut [IoSliceMut::new(&mut frame)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let descriptors: Vec<_> = control
+        .drain()
+        .filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    if message.bytes == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    // The kernel leaves out descriptors for which this process has no room (unix(7)). That is this
+    // machine's trouble, and must not look like the worker's.
+    if message.flags.contains(ReturnFlags::CTRUNC) && descriptors.len() < DESCRIPTORS_MAX {
+        return Err(Errno::MFILE.into());
+    }
+    if message.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame longer than any frame"));
+    }
+    frame.truncate(message.bytes);
+    Ok(Received { frame, descriptors })
+}

@@ -1,0 +1,19 @@
+//! Worker processes as the host sees them: started, greeted, leased, spoken to, retired.
+//!
+//! ```text
+//! spawner   one thread for the host's life that starts and reaps processes
+//! process   one worker: greeted, sent one frame at a time, killed when dropped
+//! link      its socket: frames with descriptors
+//! log_pipe  its standard error: lines, capped and escaped
+//! pool      which worker is whose
+//! ```
+
+mod link;
+mod log_pipe;
+mod pool;
+mod process;
+mod spawner;
+
+pub(crate) use pool::Pool;
+pub(crate) use process::Terms;
+pub(crate) use spawner::Spawner;

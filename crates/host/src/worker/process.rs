@@ -1,0 +1,215 @@
+//! One worker process: started, greeted, and spoken to one frame at a time.
+
+use std::{
+    io,
+    os::fd::BorrowedFd,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use lazaret_wire::{
+    claim::Claim,
+    evidence::{Output, Reply},
+    frame::{Ending, FromWorker, ToWorker, decode, encode},
+    greeting::{
+        GreetingError, Hello, JailLevel, Layer, LayerState, Role, Start, decode_greeting,
+        encode_greeting,
+    },
+    work::Work,
+};
+use tokio::{sync::oneshot, time::timeout};
+
+use super::{
+    link::{self, Link},
+    log_pipe,
+    spawner::{Child, Spawner},
+};
+use crate::{
+    Patience,
+    blob::Blob,
+    judge::Outcome,
+    verdict::{Fault, NoGreeting},
+};
+
+/// What the workers of a pool are started as.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) role: Role,
+    pub(crate) jail: JailLevel,
+    pub(crate) patience: Patience,
+}
+
+/// What a worker said of itself in its greeting.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(crate) engine_fingerprint: [u8; 32],
+    pub(crate) layers: Vec<Layer>,
+}
+
+/// A worker that has greeted. Dropping it kills the process, and with it its job.
+pub(crate) struct Process {
+    link: Link,
+    /// Killed when dropped.
+    _child: Child,
+    patience: Patience,
+    /// How many pieces of work it was sent.
+    sent: AtomicU64,
+    pub(crate) facts: Facts,
+}
+
+/// What came back for one piece of work.
+pub(crate) struct Answer {
+    pub(crate) outcome: Outcome,
+    /// The memfd that came with it: a large output, or an artifact.
+    pub(crate) blob: Option<Blob>,
+}
+
+/// Whether a worker can be used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Afterwards {
+    Reuse,
+    Retire,
+}
+
+impl Process {
+    /// Starts a worker and waits for its greeting.
+    pub(crate) async fn start(spawner: &Spawner, terms: Terms) -> Result<Self, Fault> {
+        let Terms { role, jail, patience } = terms;
+        let (link, socket) = link::pair().map_err(spawn_failed)?;
+        let (log, log_end) = log_pipe::pair().map_err(spawn_failed)?;
+        let start = Start { role, jail, host_pid: std::process::id() as i32 };
+        let greeting = encode_greeting(&start).map_err(|_| bug!("a greeting that is no frame"))?;
+        // Sent before the process exists: it finds the frame when it first looks.
+        link.send(&greeting, &[]).await.map_err(spawn_failed)?;
+        let child = spawner.start(role, socket, log_end).await.map_err(spawn_failed)?;
+        tracing::debug!(target: "lazaret", worker_pid = child.id(), ?role, "worker started");
+        tokio::spawn(log_pipe::relay(log, child.id()));
+        let facts = greet(&link, patience.greeting).await?;
+        if !spawner.is_the_engine(&facts.engine_fingerprint) {
+            return Err(Fault::NoGreeting(NoGreeting::OtherEngine));
+        }
+        Ok(Self { link, _child: child, patience, sent: AtomicU64::new(0), facts })
+    }
+
+    /// Whether an idle worker is as it should be: alive, with nothing to say.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.link.is_quiet()
+    }
+
+    /// Sends one piece of work and waits for its end, or withdraws it when `withdrawn` resolves.
+    pub(crate) async fn run(
+        &self,
+        work: &Work,
+        descriptors: &[BorrowedFd<'_>],
+        withdrawn: &mut oneshot::Receiver<()>,
+    ) -> Result<(Answer, Afterwards), Fault> {
+        if !self.is_quiet() {
+            return Ok(lost(Outcome::LostBefore));
+        }
+        let number = 1 + self.sent.fetch_add(1, Ordering::Relaxed);
+        let message = ToWorker::Run { number, work: work.clone() };
+        let frame = encode(&message).map_err(|_| bug!("work that is no frame"))?;
+        match timeout(self.patience.answer, self.link.send(&frame, descriptors)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return Ok(lost(Outcome::LostBefore)),
+        }
+        let wall = Duration::from_micros(work.limits().wall_micros);
+        let wait = wall.saturating_add(self.patience.answer);
+        let answer = tokio::select! {
+            answer = timeout(wait, self.answer(number, work)) => answer,
+            _ = withdrawn => self.withdraw(number, work).await,
+        };
+        match answer {
+            Ok(Ok(answer)) => Ok((answer, Afterwards::Reuse)),
+            // The kernel's word that the worker died before it read the frame (unix(7)).
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
+                Ok(lost(Outcome::LostBefore))
+            }
+            Ok(Err(error)) if link::is_out_of_descriptors(&error) => {
+                Err(Fault::Memory(error.into()))
+            }
+            Ok(Err(_)) | Err(_) => Ok(lost(Outcome::LostWith)),
+        }
+    }
+
+    async fn withdraw(
+        &self,
+        number: u64,
+        work: &Work,
+    ) -> Result<io::Result<Answer>, tokio::time::error::Elapsed> {
+        let frame = encode(&ToWorker::Withdraw).unwrap_or_default();
+        timeout(self.patience.withdrawal, async {
+            self.link.send(&frame, &[]).await?;
+            self.answer(number, work).await
+        })
+        .await
+    }
+
+    async fn answer(&self, number: u64, work: &Work) -> io::Result<Answer> {
+        let garbled = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+        let received = self.link.receive().await?;
+        let answer: FromWorker = decode(&received.frame).map_err(garbled)?;
+        let mut memfds = received.descriptors.into_iter();
+        let blob = memfds.next().map(Blob::from_sealed).transpose()?;
+        if answer.number != number || memfds.next().is_some() || !fits(&answer, work, &blob) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "an answer to something else"));
+        }
+        let outcome = match answer.ending {
+            Ending::Ended(evidence) => Outcome::Ended(evidence),
+            Ending::NotStarted(why) => Outcome::NotStarted(why),
+        };
+        Ok(Answer { outcome, blob })
+    }
+}
+
+/// Whether a memfd came exactly if the answer speaks of one, and whether it and the output have the
+/// length that they should have. What the job claims is judged elsewhere.
+fn fits(answer: &FromWorker, work: &Work, blob: &Option<Blob>) -> bool {
+    let Ending::Ended(evidence) = &answer.ending else { return blob.is_none() };
+    let Reply::Whole { claim, output } = &evidence.reply else { return blob.is_none() };
+    let output_bytes_max = u64::from(work.limits().output_bytes);
+    match (work, claim, output, blob) {
+        (Work::Prepare(prepare), Claim::Prepared(_), _, Some(artifact)) => {
+            artifact.len() <= prepare.artifact_bytes_max
+        }
+        (Work::Prepare(_), Claim::Prepared(_), _, None) => false,
+        (_, _, Output::Attached(bytes), Some(blob)) => {
+            blob.len() == u64::from(*bytes) && blob.len() <= output_bytes_max
+        }
+        (_, _, Output::Inline(bytes), None) => bytes.len() as u64 <= output_bytes_max,
+        (_, _, Output::Attached(_), None) | (_, _, Output::Inline(_), Some(_)) => false,
+    }
+}
+
+async fn greet(link: &Link, patience: Duration) -> Result<Facts, Fault> {
+    let no_greeting = match timeout(patience, link.receive()).await {
+        Err(_) => NoGreeting::Silent(patience),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+            NoGreeting::Greeting(GreetingError::NotAGreeting)
+        }
+        Ok(Err(_)) => NoGreeting::Ended,
+        Ok(Ok(received)) => match decode_greeting(&received.frame) {
+            Err(error) => NoGreeting::Greeting(error),
+            Ok(Hello::Broken(reason)) => NoGreeting::Broken(reason),
+            Ok(Hello::Ready { engine_fingerprint, layers }) => {
+                return Ok(Facts { engine_fingerprint, layers });
+            }
+            Ok(Hello::JailIncomplete(Layer { name: layer, state })) => {
+                let (call, errno) = match state {
+                    LayerState::Off { call, errno } => (call, errno),
+                    LayerState::On => ("unknown".into(), 0),
+                };
+                return Err(Fault::Jail { layer, call, errno });
+            }
+        },
+    };
+    Err(Fault::NoGreeting(no_greeting))
+}
+
+fn spawn_failed(error: io::Error) -> Fault {
+    Fault::Spawn(error.into())
+}
+
+fn lost(outcome: Outcome) -> (Answer, Afterwards) {
+    (Answer { outcome, blob: None }, Afterwards::Retire)
+}

@@ -1,0 +1,123 @@
+//! The one thread that starts worker processes, and the one that reaps them.
+//!
+//! Workers ask the kernel to be killed when their parent dies (`PR_SET_PDEATHSIG`), and to the kernel
+//! the parent is the *thread* that started them. A thread of an async runtime may end while the host
+//! lives on, so workers are started by a thread that lives exactly as long as the host. Starting is
+//! by `posix_spawn`, never by a fork that runs code of ours: the host has many threads.
+
+use std::{
+    fs::File,
+    io,
+    os::{fd::AsRawFd, fd::OwnedFd, unix::process::CommandExt},
+    path::{Path, PathBuf},
+    process::{self, Command, Stdio},
+    sync::{Arc, OnceLock, mpsc},
+    thread,
+};
+
+use lazaret_wire::greeting::Role;
+use tokio::sync::oneshot;
+
+/// Tells a program that it is to be a worker; `lazaret_worker::run_if_worker` looks for it.
+const WORKER_ARGUMENT: &str = "--lazaret-worker";
+
+/// A handle to the thread; the thread ends when the last handle is gone.
+#[derive(Clone)]
+pub(crate) struct Spawner {
+    orders: mpsc::Sender<Order>,
+    /// What the first worker said of its engine.
+    engine: Arc<OnceLock<[u8; 32]>>,
+}
+
+/// A worker process. Dropping it kills it, wherever it is dropped: also on its way to one who asked
+/// for it and has gone.
+pub(crate) struct Child {
+    /// Always there until drop.
+    process: Option<process::Child>,
+    dead: mpsc::Sender<process::Child>,
+}
+
+struct Order {
+    role: Role,
+    socket: OwnedFd,
+    log_pipe: OwnedFd,
+    started: oneshot::Sender<io::Result<Child>>,
+}
+
+impl Spawner {
+    /// Opens the worker's program and starts the threads. The program is started from this open
+    /// file for as long as the host lives, so an upgrade of the file on disk changes nothing.
+    pub(crate) fn new(program: Option<&Path>) -> io::Result<Self> {
+        let program = File::open(program.unwrap_or(Path::new("/proc/self/exe")))?;
+        let (orders, received) = mpsc::channel();
+        let (dead, to_reap) = mpsc::channel();
+        thread::Builder::new()
+            .name("lazaret-spawner".into())
+            .spawn(move || serve(&program, received, dead))?;
+        thread::Builder::new().name("lazaret-reaper".into()).spawn(move || reap(to_reap))?;
+        Ok(Self { orders, engine: Arc::default() })
+    }
+
+    /// Starts one worker process with `socket` as descriptor 0 and `log_pipe` as descriptor 2.
+    pub(crate) async fn start(
+        &self,
+        role: Role,
+        socket: OwnedFd,
+        log_pipe: OwnedFd,
+    ) -> io::Result<Child> {
+        let (started, result) = oneshot::channel();
+        let gone = || io::Error::other("the spawner thread is gone");
+        self.orders.send(Order { role, socket, log_pipe, started }).map_err(|_| gone())?;
+        result.await.map_err(|_| gone())?
+    }
+
+    /// Whether a worker's engine is the one that all workers have. The first to ask sets it.
+    /// Artifacts are named by it, so a worker with another would be handed what it did not make.
+    pub(crate) fn is_the_engine(&self, fingerprint: &[u8; 32]) -> bool {
+        self.engine.get_or_init(|| *fingerprint) == fingerprint
+    }
+}
+
+impl Child {
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.as_ref().map_or(0, process::Child::id)
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let Some(mut process) = self.process.take() else { return };
+        // Already ended is as good as killed; the reaper only fails to receive when it is gone,
+        // and then this process is ending and the kernel reaps.
+        let _ = process.kill();
+        let _ = self.dead.send(process);
+    }
+}
+
+fn serve(program: &File, orders: mpsc::Receiver<Order>, dead: mpsc::Sender<process::Child>) {
+    let path = PathBuf::from(format!("/proc/self/fd/{}", program.as_raw_fd()));
+    for order in orders {
+        let title = match order.role {
+            Role::Prepare => "lazaret-prepare-worker",
+            Role::Execute => "lazaret-execute-worker",
+        };
+        let child = Command::new(&path)
+            .arg0(title)
+            .arg(WORKER_ARGUMENT)
+            .env_clear()
+            .stdin(Stdio::from(order.socket))
+            .stdout(Stdio::null())
+            .stderr(Stdio::from(order.log_pipe))
+            .spawn();
+        let child = child.map(|process| Child { process: Some(process), dead: dead.clone() });
+        // Whoever asked may have gone; then nobody holds the child, and this ends it.
+        let _ = order.started.send(child);
+    }
+}
+
+fn reap(dead: mpsc::Receiver<process::Child>) {
+    for mut child in dead {
+        let _ = child.wait();
+    }
+}

@@ -1,0 +1,202 @@
+//! Puts a job into its jail, in three parts with the caller's own work between them.
+//!
+//! Called in the process that [`crate::fork::fork_job`] made. [`confine`] comes first and takes
+//! away what a job never needs; then the caller receives its work over the channel, takes its limits
+//! ([`JobJail::limit`]) and maps what it was handed; [`JobJail::seal`] makes that final; [`JobJail::enter_final_filter`] leaves the few calls
+//! that running the untrusted code takes. A job runs nothing untrusted before that, and ends
+//! by [`end`].
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use rustix::process::{Signal, set_parent_process_death_signal};
+
+use crate::filter::{self, Filters};
+use crate::fork::JobStart;
+use crate::layer::{During, Layer, Layers, Record, Refusal, StepError};
+use crate::steps::clocks::{self, ClockPages};
+use crate::steps::{descriptors, identity, limits, privileges, processor};
+use crate::{allocator, markers, sys};
+
+/// The job's one descriptor: where its work comes from and its reply goes. 0, so that it stays
+/// usable when the limit on descriptors is 0.
+pub const CHANNEL: RawFd = 0;
+
+/// What a job is made for; it decides the final list of system calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobKind {
+    /// Calls an artifact.
+    Execute,
+    /// Compiles code into an artifact, and loads what it compiled to see that it can be.
+    Prepare,
+}
+
+/// What a job may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobLimits {
+    /// Private writable memory, in bytes (RLIMIT_DATA), the worker's own included.
+    pub memory_bytes: u64,
+    /// CPU time. Here it only sets the net below the worker's timer, in whole seconds.
+    pub cpu: Duration,
+    /// The native stack, in bytes.
+    pub stack_bytes: u64,
+    /// The largest file it may write; 0 for a job that executes.
+    pub file_bytes: u64,
+    /// How many descriptors it may have beside its channel until it is sealed.
+    pub descriptors: u32,
+}
+
+/// What is final once a job has loaded its work.
+#[derive(Clone, Copy, Debug)]
+pub struct Seal<'a> {
+    /// Executable memory of the artifact, which nothing may unmap or replace. It stays mapped
+    /// until the job ends; dropping its owner before that would fail.
+    pub text: &'a [&'a [u8]],
+    /// Whether the time can still be read.
+    pub clocks: Clocks,
+}
+
+/// Whether a job can tell the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clocks {
+    /// No: reading a clock faults, and so does whatever else the C library reads through the
+    /// vdso. With glibc from 2.41 that includes the first random number, so a worker whose jobs
+    /// use Rust's hash maps makes one before its first fork.
+    Removed,
+    /// Through the vdso only; the job's filters allow no call for it. For a compiler that times
+    /// its own passes, as Cranelift does.
+    Kept,
+}
+
+/// A job on its way into the jail.
+#[derive(Debug)]
+pub struct JobJail {
+    record: Record,
+    kind: JobKind,
+    channel: OwnedFd,
+    clock_pages: Result<ClockPages, Refusal>,
+    filters: Rc<Filters>,
+}
+
+/// Takes away what no job ever needs (docs/jail.md, step 9): every descriptor but `channel`,
+/// which becomes [`CHANNEL`]; every capability. Ends the process if the worker is already gone.
+///
+/// What depends on the work comes later, in [`JobJail::limit`], so that a job can wait here,
+/// confined, before there is work for it.
+///
+/// The next descriptors received will be 1 and 2, so nothing in a job may print: it would write
+/// into the file it received.
+///
+/// # Errors
+/// The first layer that the level requires and the machine refuses; the job must end with
+/// [`markers::EXIT_NOT_CONFINED`].
+pub fn confine(start: JobStart, kind: JobKind, channel: OwnedFd) -> Result<JobJail, StepError> {
+    markers::end_on_panic();
+    allocator::end_when_out_of_memory();
+    let JobStart { mut record, clock_pages, filters } = start;
+    record.apply(Layer::JobCapabilities, privileges::drop_capabilities)?;
+
+    let mut kept = None;
+    record.apply(Layer::JobDescriptors, || {
+        kept = Some(descriptors::keep_channel(channel)?);
+        Ok(())
+    })?;
+    let Some(channel) = kept else {
+        let refusal = Refusal { call: "a channel", errno: 0 };
+        return Err(StepError { layer: Layer::JobDescriptors, refusal });
+    };
+
+    record.apply(Layer::JobSession, identity::leave_workers_session)?;
+    record.apply(Layer::JobParentDeath, || {
+        set_parent_process_death_signal(Some(Signal::KILL)).during("prctl PR_SET_PDEATHSIG")?;
+        // The parent is in another pid namespace, so getppid() cannot tell; but it alone holds
+        // the other end of the channel.
+        if descriptors::peer_is_gone(&channel)? {
+            end(markers::EXIT_ORPHANED);
+        }
+        Ok(())
+    })?;
+    Ok(JobJail { record, kind, channel, clock_pages, filters })
+}
+
+impl JobJail {
+    /// The channel, for receiving work before the final filter and writing the reply after it.
+    pub fn channel(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+
+    /// The layers of the worker and the job, as far as they were tried.
+    pub fn layers(&self) -> &Layers {
+        self.record.layers()
+    }
+
+    /// Limits what the job may use (docs/jail.md, step 10): the work has been received and not
+    /// looked at.
+    ///
+    /// # Errors
+    /// The layer, if the level requires it and the kernel refuses a limit.
+    pub fn limit(&mut self, job_limits: &JobLimits) -> Result<(), StepError> {
+        self.record.apply(Layer::JobLimits, || limits::limit_job(job_limits))
+    }
+
+    /// Closes every descriptor but the channel: after the work has been mapped.
+    ///
+    /// Not to be called while a loader still needs one, as Wasmtime does for copy-on-write
+    /// memory. Values that own the descriptors must not be dropped afterwards.
+    ///
+    /// # Errors
+    /// As `close_range(2)`.
+    pub fn close_all_but_channel(&self) -> io::Result<()> {
+        sys::close_range(CHANNEL + 1, RawFd::MAX)
+    }
+
+    /// Makes what was loaded final (docs/jail.md, steps 10 to 13): no new descriptor, no change of
+    /// the text, no new executable memory, no clock, nothing shared in the processor.
+    ///
+    /// After this `rdtsc`, `cpuid` (where the processor can be told so) and clock reads fault, so
+    /// whatever asks the processor for its features has to have done so before, as loading an
+    /// artifact does.
+    ///
+    /// A prepare job keeps the right to make memory executable, because it loads what it
+    /// compiled; its filter still denies memory that is writable and executable at once.
+    ///
+    /// # Errors
+    /// The first layer that the level requires and the machine refuses.
+    pub fn seal(&mut self, seal: &Seal<'_>) -> Result<(), StepError> {
+        let record = &mut self.record;
+        record.apply(Layer::NoNewDescriptors, limits::refuse_descriptors)?;
+        record.apply(Layer::SealedText, || {
+            seal.text.iter().try_for_each(|text| sys::seal_pages(text).during("mseal"))
+        })?;
+        if self.kind == JobKind::Execute {
+            record.apply(Layer::DenyWriteExecute, || {
+                sys::refuse_exec_gain().during("prctl PR_SET_MDWE")
+            })?;
+        }
+        record.apply(Layer::NoCpuid, processor::make_cpuid_fault)?;
+        record.apply(Layer::BranchSpeculation, processor::separate_branch_prediction)?;
+        record.apply(Layer::CoreScheduling, processor::claim_core)?;
+        if seal.clocks == Clocks::Removed {
+            // The pages last: whatever reads a clock after this ends the job.
+            record.apply(Layer::NoTsc, clocks::make_tsc_fault)?;
+            record.apply(Layer::NoVdso, || self.clock_pages.clone()?.cover())?;
+        }
+        Ok(())
+    }
+
+    /// Leaves the job only the system calls of its kind's final list (docs/jail.md, step 14).
+    ///
+    /// # Errors
+    /// The layer, if the level requires it and the kernel refuses the filter.
+    pub fn enter_final_filter(&mut self) -> Result<(), StepError> {
+        let program = self.filters.of(self.kind);
+        self.record.apply(Layer::JobFilter, || filter::install(program))
+    }
+}
+
+/// Ends the job at once, running no destructor: the one way out.
+pub fn end(status: i32) -> ! {
+    sys::exit_group(status)
+}

@@ -1,0 +1,152 @@
+//! Sealed memory files: how code, artifacts, inputs and large outputs travel.
+//!
+//! Called by worker and job. A descriptor that came from elsewhere is believed nothing: its
+//! seals are asked of the kernel before a byte of it is read. The host does not use this module
+//! (it does not depend on this crate) but makes files with the same seals.
+
+use std::io;
+use std::ops::Deref;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, memfd_create};
+use rustix::io::Errno;
+
+use crate::sys;
+
+/// The seals of a file whose content and length can never change.
+pub const SEALS: SealFlags =
+    SealFlags::SEAL.union(SealFlags::SHRINK).union(SealFlags::GROW).union(SealFlags::WRITE);
+
+/// Why a descriptor was not accepted as a sealed file.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Not a memfd at all, or one that cannot be sealed.
+    #[error("the descriptor is not a memory file")]
+    NotMemfd(#[source] Errno),
+    /// A seal is missing, so its content could change while it is read.
+    #[error("the memory file has seals {found:?}, not all of {SEALS:?}")]
+    NotSealed {
+        /// The seals it has.
+        found: SealFlags,
+    },
+    /// Its length could not be asked.
+    #[error("the memory file's length cannot be read")]
+    Length(#[source] Errno),
+    /// It is longer than the reader takes.
+    #[error("the memory file has {bytes} bytes, more than {bytes_max}")]
+    TooLong {
+        /// Its length.
+        bytes: u64,
+        /// The most that was allowed.
+        bytes_max: u64,
+    },
+    /// It could not be mapped.
+    #[error("the memory file cannot be mapped")]
+    Map(#[source] io::Error),
+}
+
+/// Makes an empty memory file that can be sealed (`memfd_create(2)`).
+///
+/// Where the kernel has it (Linux 6.3), the file can never be executed as a program; mapping it
+/// executable, which is what loading an artifact is, stays allowed.
+///
+/// # Errors
+/// As `memfd_create(2)`.
+pub fn create(name: &str) -> io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    match memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
+        Err(Errno::INVAL) => Ok(memfd_create(name, flags)?),
+        made => Ok(made?),
+    }
+}
+
+/// Makes the file's content and length final.
+///
+/// # Errors
+/// EBUSY if it is mapped writable somewhere; EPERM if it is sealed against sealing.
+pub fn seal(file: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(fcntl_add_seals(file, SEALS)?)
+}
+
+/// Checks that the descriptor is a memory file with [`SEALS`], of at most `bytes_max` bytes, and
+/// gives its length.
+///
+/// # Errors
+/// The first property that it lacks.
+pub fn check_sealed(file: BorrowedFd<'_>, bytes_max: u64) -> Result<u64, OpenError> {
+    let found = fcntl_get_seals(file).map_err(OpenError::NotMemfd)?;
+    if !found.contains(SEALS) {
+        return Err(OpenError::NotSealed { found });
+    }
+    let bytes = fstat(file).map_err(OpenError::Length)?.st_size.unsigned_abs();
+    if bytes > bytes_max {
+        return Err(OpenError::TooLong { bytes, bytes_max });
+    }
+    Ok(bytes)
+}
+
+/// A sealed file's bytes, mapped private and read-only until dropped.
+#[derive(Debug)]
+pub struct Mapped(Option<sys::ReadMapping>);
+
+impl Mapped {
+    /// Checks the file as [`check_sealed`] does and maps it. The descriptor may be closed
+    /// afterwards.
+    ///
+    /// # Errors
+    /// The property that it lacks, or that it cannot be mapped.
+    pub fn open(file: impl AsFd, bytes_max: u64) -> Result<Self, OpenError> {
+        let bytes = check_sealed(file.as_fd(), bytes_max)?;
+        let Ok(bytes) = usize::try_from(bytes) else {
+            return Err(OpenError::TooLong { bytes, bytes_max });
+        };
+        // mmap(2) refuses a length of zero.
+        if bytes == 0 {
+            return Ok(Mapped(None));
+        }
+        Ok(Mapped(Some(sys::map_sealed(file.as_fd(), bytes).map_err(OpenError::Map)?)))
+    }
+}
+
+impl Deref for Mapped {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sealed(content: &[u8]) -> OwnedFd {
+        let file = create("test").unwrap();
+        rustix::io::write(&file, content).unwrap();
+        seal(file.as_fd()).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_sealed_file_reads_as_it_was_written() {
+        assert_eq!(&*Mapped::open(sealed(b"lazaret"), 7).unwrap(), b"lazaret");
+        assert_eq!(&*Mapped::open(sealed(b""), 0).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_sealed_file_cannot_change() {
+        let file = sealed(b"lazaret");
+        assert_eq!(rustix::io::pwrite(&file, b"x", 0), Err(Errno::PERM));
+        assert_eq!(rustix::fs::ftruncate(&file, 0), Err(Errno::PERM));
+        assert_eq!(fcntl_add_seals(&file, SealFlags::FUTURE_WRITE), Err(Errno::PERM));
+    }
+
+    #[test]
+    fn an_unsealed_file_a_long_one_and_a_pipe_are_refused() {
+        let open = create("test").unwrap();
+        assert!(matches!(Mapped::open(&open, 9), Err(OpenError::NotSealed { .. })));
+        assert!(matches!(Mapped::open(sealed(b"ab"), 1), Err(OpenError::TooLong { .. })));
+        let (pipe, _end) = rustix::pipe::pipe().unwrap();
+        assert!(matches!(Mapped::open(pipe, 9), Err(OpenError::NotMemfd(_))));
+    }
+}

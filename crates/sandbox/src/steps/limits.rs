@@ -1,0 +1,91 @@
+//! Resource limits (`setrlimit(2)`): soft and hard always equal, so that none can be raised.
+//!
+//! RLIMIT_AS is never set: it would break Wasm's reservations of 4 GiB. RLIMIT_DATA counts
+//! private writable memory only; shared mappings are denied by the job's filter.
+
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::layer::{During, Step, check};
+
+/// What a worker needs: its two descriptors, the signal descriptor, and for two jobs a pidfd, a
+/// channel and what is attached to it.
+const WORKER_DESCRIPTORS: u64 = 64;
+/// The kernel takes one signal from this allowance for each POSIX timer.
+const WORKER_PENDING_SIGNALS: u64 = 64;
+/// Not 0: a core pattern that names a pipe ignores 0, and only 1 keeps the kernel from starting
+/// that program. No core file is as small as that either (`core(5)`).
+const NO_CORE: u64 = 1;
+/// How much longer than its CPU limit a job may run if the worker's timer failed.
+const CPU_BACKSTOP: Duration = Duration::from_secs(1);
+
+/// The worker's limits; `file_bytes_max` bounds the memfds it and its jobs write.
+pub(crate) fn limit_worker(file_bytes_max: u64) -> Step {
+    for (resource, most) in [
+        (Resource::Core, NO_CORE),
+        (Resource::Fsize, file_bytes_max),
+        (Resource::Memlock, 0),
+        (Resource::Msgqueue, 0),
+        (Resource::Locks, 0),
+        (Resource::Nice, 0),
+        (Resource::Rtprio, 0),
+        (Resource::Nofile, WORKER_DESCRIPTORS),
+        (Resource::Sigpending, WORKER_PENDING_SIGNALS),
+    ] {
+        limit(resource, most)?;
+    }
+    Ok(())
+}
+
+/// A job's limits.
+pub(crate) fn limit_job(limits: &crate::job::JobLimits) -> Step {
+    // Whole seconds, rounded up: the timer in the worker is exact, this is the net below it.
+    let cpu_seconds = (limits.cpu + CPU_BACKSTOP).as_secs_f64().ceil() as u64;
+    for (resource, most) in [
+        (Resource::Data, limits.memory_bytes),
+        // Soft is hard: at the soft limit comes SIGXCPU, which pid 1 of a namespace ignores.
+        (Resource::Cpu, cpu_seconds),
+        (Resource::Stack, limits.stack_bytes),
+        (Resource::Fsize, limits.file_bytes),
+        (Resource::Nofile, u64::from(limits.descriptors) + 1),
+        // No process and no thread; counted in the user namespace since Linux 5.14.
+        (Resource::Nproc, 0),
+        (Resource::Sigpending, 0),
+    ] {
+        limit(resource, most)?;
+    }
+    Ok(())
+}
+
+/// From now on no descriptor can be made; those that are open stay usable.
+pub(crate) fn refuse_descriptors() -> Step {
+    limit(Resource::Nofile, 0)
+}
+
+fn limit(resource: Resource, most: u64) -> Step {
+    // A hard limit that is already lower stays: raising it would need a privilege.
+    let most = getrlimit(resource).maximum.map_or(most, |present| present.min(most));
+    let wanted = Rlimit { current: Some(most), maximum: Some(most) };
+    setrlimit(resource, wanted).during(call_name(resource))?;
+    check(getrlimit(resource) == wanted, call_name(resource))
+}
+
+fn call_name(resource: Resource) -> &'static str {
+    match resource {
+        Resource::Core => "setrlimit RLIMIT_CORE",
+        Resource::Fsize => "setrlimit RLIMIT_FSIZE",
+        Resource::Memlock => "setrlimit RLIMIT_MEMLOCK",
+        Resource::Msgqueue => "setrlimit RLIMIT_MSGQUEUE",
+        Resource::Locks => "setrlimit RLIMIT_LOCKS",
+        Resource::Nice => "setrlimit RLIMIT_NICE",
+        Resource::Rtprio => "setrlimit RLIMIT_RTPRIO",
+        Resource::Nofile => "setrlimit RLIMIT_NOFILE",
+        Resource::Sigpending => "setrlimit RLIMIT_SIGPENDING",
+        Resource::Data => "setrlimit RLIMIT_DATA",
+        Resource::Cpu => "setrlimit RLIMIT_CPU",
+        Resource::Stack => "setrlimit RLIMIT_STACK",
+        Resource::Nproc => "setrlimit RLIMIT_NPROC",
+        _ => "setrlimit",
+    }
+}

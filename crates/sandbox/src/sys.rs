@@ -1,0 +1,378 @@
+//! The system calls that rustix, landlock and seccompiler do not wrap, one wrapper each.
+//!
+//! Called by the other modules of this crate. All of the crate's `unsafe` is here. Nothing here
+//! decides anything: a wrapper makes its call and gives back what the kernel said.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::ops::{Deref, Range};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+use std::time::Duration;
+
+use crate::markers;
+
+/// Which namespaces [`unshare`] leaves.
+pub(crate) type CloneFlags = libc::c_int;
+
+/// The flags with which a job is made. The worker's filter allows these and no others.
+pub(crate) const JOB_CLONE_FLAGS: u64 =
+    (libc::CLONE_NEWPID | libc::CLONE_PIDFD | libc::SIGCHLD) as u64;
+/// The same where the machine refuses pid namespaces and the level accepts that.
+pub(crate) const BARE_CLONE_FLAGS: u64 = (libc::CLONE_PIDFD | libc::SIGCHLD) as u64;
+/// x86-64's only page size for ordinary mappings; asking for it would be a call of its own.
+const PAGE_BYTES: usize = 4096;
+/// Takes the processor's `cpuid` instruction away (`arch_prctl(2)`).
+pub(crate) const ARCH_SET_CPUID: u64 = 0x1012;
+
+/// Which side of [`clone_process`] this is.
+pub(crate) enum Cloned {
+    Child,
+    Parent { pid: libc::pid_t, pidfd: OwnedFd },
+}
+
+/// `clone(2)` as a fork, with a copy of the whole address space and `flags`.
+///
+/// The caller has established that the process has one thread; with more, the child would hold
+/// locks that nobody releases, though its memory would still be its own.
+pub(crate) fn clone_process(flags: u64) -> io::Result<Cloned> {
+    let mut pidfd: libc::c_int = -1;
+    // SAFETY: clone(2) without CLONE_VM and with a null stack is a fork: the child goes on with
+    // its own copy of this stack. CLONE_PIDFD writes one int through the third argument, which
+    // points to `pidfd`. No flag asks for the last two arguments.
+    let pid =
+        unsafe { libc::syscall(libc::SYS_clone, flags, 0usize, &raw mut pidfd, 0usize, 0usize) };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Cloned::Child),
+        pid => {
+            // SAFETY: the kernel has just made this descriptor for this process, and nobody
+            // else knows of it.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Cloned::Parent { pid: pid as libc::pid_t, pidfd })
+        }
+    }
+}
+
+/// `unshare(2)` for namespaces.
+pub(crate) fn unshare(namespaces: CloneFlags) -> io::Result<()> {
+    debug_assert_eq!(namespaces & libc::CLONE_FILES, 0, "would separate threads' descriptors");
+    // SAFETY: unshare(2) touches no memory of the caller.
+    zero_or_errno(unsafe { libc::unshare(namespaces) })
+}
+
+/// Makes `fd` descriptor 0, whatever that was before.
+pub(crate) fn move_to_descriptor_zero(fd: OwnedFd) -> io::Result<OwnedFd> {
+    if fd.as_raw_fd() == 0 {
+        return Ok(fd);
+    }
+    // SAFETY: dup2(2) touches no memory. Whoever owned descriptor 0 was the worker, whose
+    // frames the job never returns to.
+    if unsafe { libc::dup2(fd.as_raw_fd(), 0) } == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: descriptor 0 is open, and this is the only owner of it that still runs.
+    Ok(unsafe { OwnedFd::from_raw_fd(0) })
+}
+
+/// `close_range(2)`, both ends included.
+///
+/// Values that own these descriptors must not be used or dropped afterwards: the callers are a
+/// worker that has just been exec'ed and a job that never returns to the worker's frames.
+pub(crate) fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
+    // SAFETY: close_range(2) touches no memory. That nobody goes on to use the descriptors is
+    // the requirement above; a mistake shows as EBADF, not as memory corruption.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    zero_or_errno(done as libc::c_int)
+}
+
+/// `keyctl(KEYCTL_JOIN_SESSION_KEYRING)` with a new, nameless keyring.
+pub(crate) fn join_new_session_keyring() -> io::Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
+    // SAFETY: a null name asks for a new keyring; nothing is read or written.
+    let serial = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0usize) };
+    if serial == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Asks for Landlock's version (`landlock_create_ruleset(2)`), for the error number if there is
+/// none.
+pub(crate) fn landlock_version() -> io::Result<i32> {
+    const LANDLOCK_CREATE_RULESET_VERSION: libc::c_int = 1;
+    // SAFETY: with this flag the kernel asks for a null pointer and a size of zero.
+    let version = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            0usize,
+            0usize,
+            LANDLOCK_CREATE_RULESET_VERSION,
+        )
+    };
+    if version == -1 { Err(io::Error::last_os_error()) } else { Ok(version as i32) }
+}
+
+/// `mseal(2)` of the pages that hold `region`.
+pub(crate) fn seal_pages(region: &[u8]) -> io::Result<()> {
+    if region.is_empty() {
+        return Ok(());
+    }
+    let start = region.as_ptr().addr() & !(PAGE_BYTES - 1);
+    let end = (region.as_ptr().addr() + region.len()).next_multiple_of(PAGE_BYTES);
+    // SAFETY: mseal(2) changes no byte. It makes later munmap, mremap and mprotect of the range
+    // fail, which their callers have to expect of them anyway.
+    let done = unsafe { libc::syscall(libc::SYS_mseal, start, end - start, 0usize) };
+    zero_or_errno(done as libc::c_int)
+}
+
+/// `prctl(PR_SET_MDWE)`: no mapping gains `PROT_EXEC` from now on.
+pub(crate) fn refuse_exec_gain() -> io::Result<()> {
+    let gain = libc::c_ulong::from(libc::PR_MDWE_REFUSE_EXEC_GAIN);
+    // SAFETY: this operation takes numbers only; the kernel insists on zeros for the rest.
+    zero_or_errno(unsafe { libc::prctl(libc::PR_SET_MDWE, gain, 0usize, 0usize, 0usize) })
+}
+
+/// `arch_prctl(ARCH_SET_CPUID, 0)`: `cpuid` raises SIGSEGV from now on.
+pub(crate) fn make_cpuid_fault() -> io::Result<()> {
+    // SAFETY: this operation takes a number and touches no memory.
+    let done = unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_SET_CPUID, 0usize) };
+    zero_or_errno(done as libc::c_int)
+}
+
+/// Puts inaccessible pages in the place of the kernel's clock pages.
+///
+/// In their place rather than a hole, so that nothing else is ever mapped at an address that
+/// the C library still calls. A clock read through it faults from now on.
+pub(crate) fn cover_pages(pages: &Range<usize>) -> io::Result<()> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
+    // SAFETY: MAP_FIXED discards what was mapped there, so no reference into the range may
+    // exist. The ranges come from `steps::clocks`, which names only vdso and vvar, to which
+    // Rust holds no references; calls into them fault.
+    let address =
+        unsafe { libc::mmap(pages.start as *mut _, pages.len(), libc::PROT_NONE, flags, -1, 0) };
+    if address == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The CPU time of a whole process, ours or a child's not yet reaped (`clock_gettime(2)`).
+pub(crate) fn cpu_time(pid: libc::pid_t) -> io::Result<Duration> {
+    let mut now = MaybeUninit::<libc::timespec>::uninit();
+    // SAFETY: clock_gettime(2) writes one timespec, for which there is room.
+    zero_or_errno(unsafe { libc::clock_gettime(cpu_clock(pid), now.as_mut_ptr()) })?;
+    // SAFETY: the call succeeded, so the timespec has been written.
+    let now = unsafe { now.assume_init() };
+    Ok(Duration::new(now.tv_sec as u64, now.tv_nsec as u32))
+}
+
+/// The kernel's id of a process's CPU clock, as `clock_getcpuclockid(3)` computes it.
+fn cpu_clock(pid: libc::pid_t) -> libc::clockid_t {
+    const CPUCLOCK_SCHED: libc::clockid_t = 2;
+    (!pid << 3) | CPUCLOCK_SCHED
+}
+
+/// A POSIX timer on a process's CPU clock (`timer_create(2)`), deleted when dropped.
+#[derive(Debug)]
+pub(crate) struct CpuClockTimer(libc::c_int);
+
+impl CpuClockTimer {
+    /// Sends `signal`, carrying `mark`, to this process once `pid` has used `limit` from now.
+    pub(crate) fn start(
+        pid: libc::pid_t,
+        limit: Duration,
+        signal: libc::c_int,
+        mark: i32,
+    ) -> io::Result<Self> {
+        // SAFETY: all zeros is a valid sigevent.
+        let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
+        event.sigev_notify = libc::SIGEV_SIGNAL;
+        event.sigev_signo = signal;
+        event.sigev_value = libc::sigval { sival_ptr: mark as usize as *mut _ };
+        let mut id: libc::c_int = 0;
+        // SAFETY: the raw timer_create(2) reads the sigevent and writes the timer's id, an int.
+        let made = unsafe {
+            libc::syscall(libc::SYS_timer_create, cpu_clock(pid), &raw const event, &raw mut id)
+        };
+        zero_or_errno(made as libc::c_int)?;
+        let timer = CpuClockTimer(id);
+        let once = libc::itimerspec {
+            it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 },
+            it_value: libc::timespec {
+                tv_sec: limit.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+                // Zero would disarm the timer, and a limit of nothing must fire at once.
+                tv_nsec: libc::c_long::from(limit.subsec_nanos())
+                    .max(libc::c_long::from(limit.is_zero())),
+            },
+        };
+        // SAFETY: timer_settime(2) reads one itimerspec; a null old value is allowed.
+        let set =
+            unsafe { libc::syscall(libc::SYS_timer_settime, timer.0, 0, &raw const once, 0usize) };
+        zero_or_errno(set as libc::c_int)?;
+        Ok(timer)
+    }
+}
+
+impl Drop for CpuClockTimer {
+    fn drop(&mut self) {
+        // SAFETY: timer_delete(2) takes the id that timer_create gave and that only we hold.
+        unsafe { libc::syscall(libc::SYS_timer_delete, self.0) };
+    }
+}
+
+/// Blocks `signal` and gives a descriptor that reports it (`signalfd(2)`).
+pub(crate) fn signal_descriptor(signal: libc::c_int) -> io::Result<OwnedFd> {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset and sigaddset write to the set, for which there is room; the mask
+    // change and signalfd only read it once it has been written.
+    let fd = unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::sigaddset(set.as_mut_ptr(), signal);
+        zero_or_errno(libc::sigprocmask(libc::SIG_BLOCK, set.as_ptr(), ptr::null_mut()))?;
+        libc::signalfd(-1, set.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
+    };
+    if fd == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: signalfd(2) has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The mark of the next timer signal that waits at `fd`, if one does.
+pub(crate) fn next_signal_mark(fd: BorrowedFd<'_>) -> io::Result<Option<i32>> {
+    let mut report = [0u8; size_of::<libc::signalfd_siginfo>()];
+    match rustix::io::read(fd, &mut report) {
+        Err(rustix::io::Errno::AGAIN) => Ok(None),
+        Err(errno) => Err(errno.into()),
+        // SAFETY: signalfd_siginfo consists of integers, so any bytes of its size are one, and
+        // read_unaligned does not ask for alignment.
+        Ok(_) => Ok(Some(unsafe {
+            ptr::read_unaligned(report.as_ptr().cast::<libc::signalfd_siginfo>()).ssi_int
+        })),
+    }
+}
+
+/// What the raw `waitid(2)` tells of a child that ended.
+pub(crate) struct Reaped {
+    pub(crate) code: libc::c_int,
+    pub(crate) status: libc::c_int,
+    pub(crate) usage: libc::rusage,
+}
+
+/// Waits for the child to end and reaps it. The raw call, because it alone takes a pidfd and
+/// gives the resource usage.
+pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> io::Result<Reaped> {
+    // SAFETY: all zeros is a valid siginfo and a valid rusage.
+    let (mut ended, mut usage): (libc::siginfo_t, libc::rusage) =
+        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    loop {
+        // SAFETY: waitid(2) writes one siginfo and, as its fifth argument, one rusage.
+        let done = unsafe {
+            libc::syscall(
+                libc::SYS_waitid,
+                libc::P_PIDFD,
+                pidfd.as_raw_fd(),
+                &raw mut ended,
+                libc::WEXITED,
+                &raw mut usage,
+            )
+        };
+        match zero_or_errno(done as libc::c_int) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+            Ok(()) => {
+                // SAFETY: waitid fills the SIGCHLD fields, of which si_status is one.
+                let status = unsafe { ended.si_status() };
+                return Ok(Reaped { code: ended.si_code, status, usage });
+            }
+        }
+    }
+}
+
+/// A private, read-only mapping of a sealed memfd, unmapped when dropped.
+#[derive(Debug)]
+pub(crate) struct ReadMapping {
+    start: *mut libc::c_void,
+    bytes: usize,
+}
+
+/// Maps the first `bytes` of `fd`, which the caller has found to be sealed against writing and
+/// shrinking. `bytes` is not zero.
+pub(crate) fn map_sealed(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<ReadMapping> {
+    // SAFETY: a null hint makes mmap(2) choose unused addresses, so nothing is overwritten.
+    let start = unsafe {
+        libc::mmap(ptr::null_mut(), bytes, libc::PROT_READ, libc::MAP_PRIVATE, fd.as_raw_fd(), 0)
+    };
+    if start == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(ReadMapping { start, bytes })
+}
+
+impl Deref for ReadMapping {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: from_raw_parts needs readable bytes that do not change while borrowed. The
+        // mapping lives as long as `self`; F_SEAL_WRITE and F_SEAL_SHRINK, checked by the
+        // caller of `map_sealed`, keep the bytes as they are.
+        unsafe { std::slice::from_raw_parts(self.start.cast(), self.bytes) }
+    }
+}
+
+impl Drop for ReadMapping {
+    fn drop(&mut self) {
+        // SAFETY: munmap(2) of the range that mmap gave, to which no borrow exists any more.
+        unsafe { libc::munmap(self.start, self.bytes) };
+    }
+}
+
+/// Ends the process at once: no destructors, no `atexit`, no flushing, one system call.
+pub(crate) fn exit_group(status: i32) -> ! {
+    // SAFETY: _exit(2) does not return and has no requirement.
+    unsafe { libc::_exit(status) }
+}
+
+/// Makes each of `signals` end the process with a marker status (see [`markers`]).
+pub(crate) fn install_markers(signals: &[libc::c_int]) -> io::Result<()> {
+    give_alternate_stack()?;
+    for &signal in signals {
+        // SAFETY: all zeros is a valid sigaction: no flags, empty mask.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = end_with_marker as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
+        // SAFETY: sigaction(2) asks for an async-signal-safe function of this signature:
+        // `end_with_marker` reads its arguments and makes one system call.
+        zero_or_errno(unsafe { libc::sigaction(signal, &action, ptr::null_mut()) })?;
+    }
+    Ok(())
+}
+
+/// A stack overflow leaves no room for the marker function on the stack itself.
+fn give_alternate_stack() -> io::Result<()> {
+    const BYTES: usize = 64 << 10;
+    // SAFETY: all zeros is a valid stack_t, and sigaltstack(2) overwrites it.
+    let mut present: libc::stack_t = unsafe { std::mem::zeroed() };
+    // SAFETY: a null new stack only asks; the answer is written to `present`.
+    zero_or_errno(unsafe { libc::sigaltstack(ptr::null(), &mut present) })?;
+    if present.ss_flags & libc::SS_DISABLE == 0 {
+        return Ok(());
+    }
+    let room = Box::leak(vec![0u8; BYTES].into_boxed_slice());
+    let stack = libc::stack_t { ss_sp: room.as_mut_ptr().cast(), ss_flags: 0, ss_size: BYTES };
+    // SAFETY: the memory is leaked, so it is never freed or used for anything else.
+    zero_or_errno(unsafe { libc::sigaltstack(&stack, ptr::null_mut()) })
+}
+
+extern "C" fn end_with_marker(
+    signal: libc::c_int,
+    report: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) {
+    // SAFETY: with SA_SIGINFO the kernel passes a siginfo_t and a ucontext_t that are valid
+    // until the function returns; Wasmtime passes on the ones it was given.
+    let (address, stack_pointer) = unsafe {
+        let context = &*context.cast::<libc::ucontext_t>();
+        ((*report).si_addr().addr(), context.uc_mcontext.gregs[libc::REG_RSP as usize] as usize)
+    };
+    exit_group(markers::exit_status(signal, address, stack_pointer));
+}
+
+fn zero_or_errno(done: libc::c_int) -> io::Result<()> {
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

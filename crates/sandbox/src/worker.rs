@@ -1,0 +1,178 @@
+//! Puts the worker into its jail: the list of steps of a long-lived process that runs only
+//! trusted code, but talks to jobs that do not.
+//!
+//! Called once, at the start of the worker program, before anything else is opened. After
+//! [`confine`] no path leads anywhere; after [`WorkerJail::enter_filter`] only the system calls
+//! of [`crate::filter::worker`] are left. Between the two the caller sets up what it needs.
+
+use std::rc::Rc;
+
+use rustix::process::Pid;
+use rustix::thread::CapabilitySet;
+
+use crate::filter::{self, Filters, Program};
+use crate::fork;
+use crate::layer::{Layer, Layers, Record, Refusal, StepError, check};
+use crate::level::Level;
+use crate::steps::clocks::ClockPages;
+use crate::steps::{descriptors, file_rights, identity, limits, namespaces, privileges, root};
+use crate::sys;
+
+/// What the host asks of a worker's jail.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// How much must hold.
+    pub level: Level,
+    /// The host: the worker dies with it. More exactly with the *thread* of the host that
+    /// started the worker (`PR_SET_PDEATHSIG`), so that thread has to live as long as the host.
+    pub parent: Pid,
+    /// The largest file (memfd) that the worker or one of its jobs writes; 0 for one that
+    /// executes only. It bounds a log that is a file, too: the log has to be a pipe.
+    pub file_bytes_max: u64,
+    left_out: Vec<Layer>,
+}
+
+impl Policy {
+    /// A policy that leaves nothing out.
+    pub fn new(level: Level, parent: Pid, file_bytes_max: u64) -> Self {
+        Policy { level, parent, file_bytes_max, left_out: Vec::new() }
+    }
+
+    /// Leaves layers out, so that a test can show what the next one holds.
+    ///
+    /// Not a cargo feature: features are united over a workspace, so a test crate that asked for one
+    /// would switch it on in the program that is shipped beside it. Instead nobody but a program that
+    /// is an attack or a test says this word, which the `tidy` test sees to.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn leaving_out(mut self, layers: &[Layer]) -> Self {
+        self.left_out = layers.to_vec();
+        self
+    }
+}
+
+/// A confined worker. It cannot leave the thread that it was made on.
+#[derive(Debug)]
+pub struct WorkerJail {
+    record: Record,
+    clock_pages: Option<ClockPages>,
+    clone_flags: u64,
+    filters: Rc<Filters>,
+    worker_filter: Program,
+}
+
+/// Confines this process, in the order of docs/jail.md, steps 1 to 7. Only descriptors 0 and 2
+/// stay open.
+///
+/// # Errors
+/// The first layer that the level requires and the machine refuses. The process is then half
+/// confined and must end.
+pub fn confine(policy: &Policy) -> Result<WorkerJail, StepError> {
+    let mut record = Record::new(policy.level);
+    record.leave_out(&policy.left_out);
+
+    record.apply(Layer::Descriptors, descriptors::keep_socket_and_log)?;
+    record.apply(Layer::SingleThread, identity::be_single_threaded)?;
+    record.apply(Layer::Session, identity::lead_own_session)?;
+    // Needs /proc, which is about to go; if it cannot be read, the job's layer says so.
+    let clock_pages = ClockPages::find().ok();
+
+    leave_the_machine(&mut record)?;
+    give_up_privileges(&mut record, policy)?;
+    let clone_flags = try_pid_namespace(&mut record)?;
+    policy.level.check_whole(record.layers())?;
+
+    // Compiled here, so that a job only has to install its filter.
+    let refused = |refusal| StepError { layer: Layer::WorkerFilter, refusal };
+    Ok(WorkerJail {
+        worker_filter: filter::compile_worker(clone_flags).map_err(refused)?,
+        filters: Rc::new(Filters::compile().map_err(refused)?),
+        record,
+        clock_pages,
+        clone_flags,
+    })
+}
+
+/// The namespaces. The user namespace comes first, because it gives an ordinary user the right
+/// to the others; the root last, because it hides what the others are verified by.
+fn leave_the_machine(record: &mut Record) -> Result<(), StepError> {
+    record.apply(Layer::UserNamespace, identity::enter_user_namespace)?;
+    record.apply(Layer::MountNamespace, namespaces::leave_mounts)?;
+    record.apply(Layer::IpcNamespace, namespaces::leave_ipc)?;
+    record.apply(Layer::UtsNamespace, namespaces::leave_host_name)?;
+    record.apply(Layer::CgroupNamespace, namespaces::leave_cgroups)?;
+    record.apply(Layer::NetworkNamespace, namespaces::leave_network)?;
+    // Never outside a user namespace of its own: the bounds written would be the machine's.
+    let own_users = record.layers().is_on(Layer::UserNamespace);
+    record.apply(Layer::NoNestedNamespaces, || {
+        check(own_users, "a user namespace of its own")?;
+        namespaces::forbid_more()
+    })?;
+    // Never in the machine's own mount namespace: a worker that root started would empty the
+    // machine's root.
+    let own_mounts = record.layers().is_on(Layer::MountNamespace);
+    record.apply(Layer::EmptyRoot, || {
+        check(own_mounts, "a mount namespace of its own")?;
+        root::empty_root()
+    })
+}
+
+fn give_up_privileges(record: &mut Record, policy: &Policy) -> Result<(), StepError> {
+    // The one that clone(CLONE_NEWPID) asks for, and only over the worker's own user namespace:
+    // without that namespace it would be the machine's.
+    let kept = match record.layers().is_on(Layer::UserNamespace) {
+        true => CapabilitySet::SYS_ADMIN,
+        false => CapabilitySet::empty(),
+    };
+    record.apply(Layer::WorkerCapabilities, || privileges::keep_capabilities(kept))?;
+    record.apply(Layer::NoNewPrivs, privileges::refuse_new_privileges)?;
+    record.apply(Layer::SessionKeyring, privileges::leave_keyring)?;
+    record.apply(Layer::WorkerLimits, || limits::limit_worker(policy.file_bytes_max))?;
+    record.apply(Layer::NotDumpable, privileges::refuse_dumps)?;
+    // After the last change of credentials, each of which clears it.
+    record.apply(Layer::ParentDeath, || identity::die_with(policy.parent))?;
+    record.apply(Layer::Landlock, file_rights::deny_everything)
+}
+
+/// Makes a job that only looks at its own pid, and gives back the flags for the others.
+fn try_pid_namespace(record: &mut Record) -> Result<u64, StepError> {
+    record.apply(Layer::PidNamespace, fork::try_pid_namespace)?;
+    if record.layers().is_on(Layer::PidNamespace) {
+        return Ok(sys::JOB_CLONE_FLAGS);
+    }
+    // Nothing needs the capability then. If it cannot be dropped, the record already says why.
+    let _ = privileges::drop_capabilities();
+    Ok(sys::BARE_CLONE_FLAGS)
+}
+
+impl WorkerJail {
+    /// Leaves the worker, and every job it makes from now on, only the system calls of the
+    /// worker's list (docs/jail.md, step 8).
+    ///
+    /// # Errors
+    /// The layer, if the level requires it and the kernel refuses the filter.
+    pub fn enter_filter(&mut self) -> Result<(), StepError> {
+        self.record.apply(Layer::WorkerFilter, || filter::install(&self.worker_filter))
+    }
+
+    /// The layers of the worker, as far as they were tried.
+    pub fn layers(&self) -> &Layers {
+        self.record.layers()
+    }
+
+    pub(crate) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    pub(crate) fn clone_flags(&self) -> u64 {
+        self.clone_flags
+    }
+
+    pub(crate) fn clock_pages(&self) -> Result<ClockPages, Refusal> {
+        self.clock_pages.clone().ok_or(Refusal { call: "read /proc/self/maps", errno: 0 })
+    }
+
+    pub(crate) fn filters(&self) -> Rc<Filters> {
+        Rc::clone(&self.filters)
+    }
+}

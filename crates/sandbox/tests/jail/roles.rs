@@ -1,0 +1,181 @@
+//! The roles in which the test program starts itself: worker, lingering worker, host.
+//!
+//! Called by `main`. A role never returns, and tells what happened on its log.
+
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use lazaret_sandbox::fork::{Child, Forked, JobStart, fork_job};
+use lazaret_sandbox::job::{self, Clocks, JobKind, JobLimits, Seal};
+use lazaret_sandbox::layer::{Layer, LayerState, Layers};
+use lazaret_sandbox::level::Level;
+use lazaret_sandbox::markers;
+use lazaret_sandbox::watch::{self, CpuTimer, End};
+use lazaret_sandbox::worker::{self, Policy, WorkerJail};
+use rustix::event::{PollFd, PollFlags, poll};
+
+use crate::attacks::{self, Case};
+use crate::{levels, work};
+
+/// Plays the role.
+pub(crate) fn run(arguments: &[String]) -> ! {
+    match arguments {
+        [role, name] if role == "worker" => {
+            let case = attacks::CASES.iter().find(|case| case.name == name);
+            play_case(case.expect("a listed case"), Level::Strict);
+        }
+        [role, name] if role == "level" => {
+            let case = levels::CASES.iter().find(|case| case.name == name).expect("a listed case");
+            levels::refuse(case);
+            play_case(&attacks::CASES[0], case.level);
+        }
+        [role] if role == "linger" => linger(),
+        [role] if role == "host" => be_host(),
+        _ => say("no such role"),
+    }
+    job::end(0)
+}
+
+fn play_case(case: &'static Case, level: Level) {
+    markers::install().expect("signal actions can be set");
+    let Some((jail, timer)) = confine(case.left_out, level) else { return };
+    let (ours, theirs) = UnixStream::pair().expect("a socket pair");
+    work::in_the_worker(&ours);
+    match fork_job(&jail).expect("a job") {
+        Forked::Job(start) => play_job(case, start, theirs.into()),
+        Forked::Worker(child) => {
+            drop(theirs);
+            watch_to_the_end(case, child, timer);
+            match rustix::io::read(&ours, &mut [0u8; 1]) {
+                Ok(1) => say("the attack began"),
+                other => say(&format!("the attack never began: {other:?}")),
+            }
+        }
+    }
+}
+
+fn confine(left_out: &[Layer], level: Level) -> Option<(WorkerJail, CpuTimer)> {
+    let parent = rustix::process::getppid().expect("started by the harness");
+    let policy = Policy::new(level, parent, 1 << 20).leaving_out(left_out);
+    let mut jail = match worker::confine(&policy) {
+        Ok(jail) => jail,
+        Err(error) => {
+            say(&format!("refused {error}"));
+            return None;
+        }
+    };
+    let timer = CpuTimer::new().expect("a signal descriptor");
+    if let Err(error) = jail.enter_filter() {
+        say(&format!("refused {error}"));
+        return None;
+    }
+    tell(jail.layers());
+    Some((jail, timer))
+}
+
+fn play_job(case: &Case, start: JobStart, channel: OwnedFd) -> ! {
+    let limits = JobLimits {
+        memory_bytes: 64 << 20,
+        cpu: Duration::ZERO,
+        stack_bytes: 1 << 20,
+        file_bytes: if case.kind == JobKind::Prepare { 1 << 20 } else { 0 },
+        descriptors: 4,
+    };
+    let Ok(mut jail) = job::confine(start, case.kind, channel) else {
+        job::end(markers::EXIT_NOT_CONFINED)
+    };
+    jail.limit(&limits).expect("limited");
+    work::in_the_job(&jail);
+    if let Some(early) = case.before_seal {
+        tell_that_it_begins(&jail);
+        job::end(early());
+    }
+    let text = attacks::map_text();
+    jail.seal(&Seal { text: &[text], clocks: Clocks::Removed }).expect("sealed");
+    jail.enter_final_filter().expect("the final filter");
+    tell_that_it_begins(&jail);
+    job::end((case.attack)(text))
+}
+
+/// So that a job which died on its way into the jail is not taken for one that was stopped.
+fn tell_that_it_begins(jail: &job::JobJail) {
+    rustix::io::write(jail.channel(), b"!").expect("the worker holds the other end");
+}
+
+/// Tells how the job ended; stops it at its CPU limit if the case sets one.
+fn watch_to_the_end(case: &Case, child: Child, mut timer: CpuTimer) {
+    if let Some(limit) = case.cpu_limit {
+        timer.arm(&child, limit).expect("a timer");
+    }
+    let fired = {
+        let mut polled = [PollFd::new(&child, PollFlags::IN), PollFd::new(&timer, PollFlags::IN)];
+        poll(&mut polled, None).expect("poll");
+        polled[0].revents().is_empty()
+    };
+    if fired {
+        assert!(timer.fired().expect("a signal descriptor"));
+        assert!(watch::cpu_time(&child).expect("a CPU clock") >= case.cpu_limit.unwrap());
+        watch::kill(&child).expect("kill");
+    }
+    let ended = watch::reap(child).expect("reap");
+    let used = ended.user + ended.system;
+    let limit = case.cpu_limit.unwrap_or_default();
+    match ended.end {
+        End::Exited(status) => say(&format!("ended exited {status}")),
+        End::Killed(9) if fired && used >= limit => say("ended at its limit"),
+        End::Killed(signal) => say(&format!("ended killed {signal}")),
+    }
+}
+
+/// A worker with a job that waits for ever, which tells both their pids.
+fn linger() {
+    let Some((jail, _timer)) = confine(&[], Level::Strict) else { return };
+    let (ours, theirs) = UnixStream::pair().expect("a socket pair");
+    match fork_job(&jail).expect("a job") {
+        Forked::Job(start) => {
+            let limits = JobLimits {
+                memory_bytes: 64 << 20,
+                cpu: Duration::from_secs(60),
+                stack_bytes: 1 << 20,
+                file_bytes: 0,
+                descriptors: 0,
+            };
+            let mut jail = job::confine(start, JobKind::Execute, theirs.into())
+                .unwrap_or_else(|_| job::end(markers::EXIT_NOT_CONFINED));
+            jail.limit(&limits).expect("limited");
+            // Told before the filter; then it spins, so only a signal can end it.
+            tell_that_it_begins(&jail);
+            loop {
+                std::hint::spin_loop();
+            }
+        }
+        Forked::Worker(child) => {
+            drop(theirs);
+            rustix::io::read(&ours, &mut [0u8; 1]).expect("the job is confined");
+            say(&format!("pids {} {}", rustix::process::getpid().as_raw_nonzero(), child.pid()));
+            poll(&mut [PollFd::new(&child, PollFlags::IN)], None).expect("poll");
+        }
+    }
+}
+
+/// A host that starts a lingering worker and waits for it.
+fn be_host() {
+    let mut worker = Command::new("/proc/self/exe");
+    worker.args(["--role", "linger"]).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
+    worker.spawn().expect("a worker").wait().expect("own child");
+}
+
+fn tell(layers: &Layers) {
+    for (layer, state) in layers.iter() {
+        if let LayerState::Off(refusal) = state {
+            say(&format!("off {layer}: {refusal}"));
+        }
+    }
+}
+
+fn say(line: &str) {
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+}

@@ -1,0 +1,113 @@
+//! Frames between host and worker: one message, one `SOCK_SEQPACKET` datagram.
+//!
+//! The socket keeps frame boundaries, so there is no length field to lie with and no partial frame
+//! to wait for. The body is postcard; a decoder takes memory only for bytes that are really there.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{evidence::Evidence, work::Work};
+
+/// The most bytes of one frame. Below the smallest default of `net.core.wmem_default`, so that a
+/// frame always fits the socket's buffer as a whole.
+pub const FRAME_BYTES_MAX: usize = 96 * 1024;
+/// The most descriptors that ride along with one frame.
+pub const DESCRIPTORS_MAX: usize = 2;
+/// The most bytes that any job may return: more than a chain's largest result (code of 5 MiB,
+/// 1 MiB of head, messages) by a wide margin.
+pub const OUTPUT_BYTES_MAX: u32 = 64 * 1024 * 1024;
+/// Output of at most this many bytes stands in the frame itself; more travels as a memfd.
+pub const OUTPUT_INLINE_BYTES_MAX: usize = 32 * 1024;
+
+/// Host to worker, after the greetings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// Run this as one job and answer with evidence.
+    Run {
+        /// Tells this work from all others that the worker is sent; it stands in the answer.
+        number: u64,
+        /// What to run.
+        work: Work,
+    },
+    /// Kill the job that is running and answer with its evidence. Says nothing to an idle worker.
+    Withdraw,
+}
+
+/// Worker to host, after the greetings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FromWorker {
+    /// The number of the work that this answers. An answer to anything but the work at hand must
+    /// never be taken for one to it: it would be a verdict about another guest.
+    pub number: u64,
+    /// What became of the work.
+    pub ending: Ending,
+}
+
+/// What became of one piece of work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ending {
+    /// The job has ended and was reaped.
+    Ended(Evidence),
+    /// The worker could not hand the work to a job: nothing untrusted was touched.
+    NotStarted(NotStarted),
+}
+
+/// What kept a worker from handing work to a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotStarted {
+    /// The step that failed.
+    pub step: StartStep,
+    /// Its errno.
+    pub errno: i32,
+}
+
+/// The steps between a frame and a job that holds its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StartStep {
+    /// The descriptors were not what the work needs.
+    Descriptors,
+    /// A memfd for the artifact.
+    Memfd,
+    /// A socket pair for the job.
+    SocketPair,
+    /// The fork.
+    Fork,
+    /// The timer on the job's CPU clock.
+    Timer,
+    /// Handing over the work.
+    HandOver,
+}
+
+/// Why a frame was not understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// It has more bytes than a frame may have.
+    #[error("a frame of {0} bytes is longer than {FRAME_BYTES_MAX}")]
+    TooLong(usize),
+    /// It does not decode as the message that was expected.
+    #[error("a frame that does not decode")]
+    Malformed,
+    /// It decodes and bytes are left over.
+    #[error("a frame with {0} bytes left over")]
+    Surplus(usize),
+}
+
+/// A message as a frame.
+pub fn encode(message: &impl Serialize) -> Result<Vec<u8>, FrameError> {
+    let frame = postcard::to_stdvec(message).map_err(|_| FrameError::Malformed)?;
+    if frame.len() > FRAME_BYTES_MAX {
+        return Err(FrameError::TooLong(frame.len()));
+    }
+    Ok(frame)
+}
+
+/// The message in a frame, which must be the whole frame.
+pub fn decode<T: DeserializeOwned>(frame: &[u8]) -> Result<T, FrameError> {
+    if frame.len() > FRAME_BYTES_MAX {
+        return Err(FrameError::TooLong(frame.len()));
+    }
+    match postcard::take_from_bytes(frame) {
+        Ok((message, [])) => Ok(message),
+        Ok((_, rest)) => Err(FrameError::Surplus(rest.len())),
+        Err(_) => Err(FrameError::Malformed),
+    }
+}

@@ -1,0 +1,114 @@
+//! What a host asks of a worker, and a worker hands on to one job.
+//!
+//! Bytes of guests never stand in these messages: code, artifact and input are descriptors that ride
+//! along in the order each message names.
+
+use serde::{Deserialize, Serialize};
+
+use crate::params::Params;
+
+/// The most bytes that any artifact may have: the largest of today's chain runtimes has 61 MB.
+pub const ARTIFACT_BYTES_MAX: u64 = 512 * 1024 * 1024;
+
+/// One piece of work. The worker hands the same message to its job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Work {
+    /// Call an artifact once. Descriptors: the artifact, the input.
+    Execute(Execute),
+    /// Compile code. Descriptor: the code. The worker adds an empty memfd for the artifact when it
+    /// hands the work to its job.
+    Prepare(Prepare),
+    /// Say what code is, without compiling it. Descriptor: the code.
+    Inspect(Inspect),
+}
+
+impl Work {
+    /// How many descriptors the host attaches.
+    pub fn descriptors_from_host(&self) -> usize {
+        match self {
+            Self::Execute(_) => 2,
+            Self::Prepare(_) | Self::Inspect(_) => 1,
+        }
+    }
+
+    /// The limits that the worker enforces.
+    pub fn limits(&self) -> &Limits {
+        match self {
+            Self::Execute(execute) => &execute.limits,
+            Self::Prepare(prepare) => &prepare.limits,
+            Self::Inspect(inspect) => &inspect.limits,
+        }
+    }
+}
+
+/// One call of one artifact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Execute {
+    /// How the input is to be read.
+    pub input: Input,
+    /// The params that the artifact was prepared under, and the memory limit of this call.
+    pub params: Params,
+    /// What the worker enforces.
+    pub limits: Limits,
+}
+
+/// How the input descriptor's bytes become the guest's argument.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Input {
+    /// The bytes are a SCALE-encoded `ValidationParams` and go to the guest as they are.
+    PvfEncoded,
+    /// The bytes are a parent head followed by block data, which may be compressed.
+    PvfParts(PvfParts),
+}
+
+/// The parts of `ValidationParams` that are not in the input descriptor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PvfParts {
+    /// How many of the input's first bytes are the parent head.
+    pub parent_head_bytes: u32,
+    /// `ValidationParams::relay_parent_number`.
+    pub relay_parent_number: u32,
+    /// `ValidationParams::relay_parent_storage_root`.
+    pub relay_parent_storage_root: [u8; 32],
+    /// The most bytes that block data may have once decompressed.
+    pub block_data_bytes_max: u64,
+}
+
+/// One compilation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prepare {
+    /// The params to compile under.
+    pub params: Params,
+    /// The most bytes that code may have once decompressed.
+    pub code_bytes_max: u64,
+    /// The most bytes that the artifact may have.
+    pub artifact_bytes_max: u64,
+    /// What the worker enforces.
+    pub limits: Limits,
+}
+
+/// One look at code.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inspect {
+    /// The params to judge the code by.
+    pub params: Params,
+    /// The most bytes that code may have once decompressed.
+    pub code_bytes_max: u64,
+    /// What the worker enforces.
+    pub limits: Limits,
+}
+
+/// Limits of one job, enforced where the job cannot reach.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// CPU time of the job from the moment it is handed its work, in microseconds.
+    pub cpu_micros: u64,
+    /// Wall time of the same span, in microseconds: a backstop.
+    pub wall_micros: u64,
+    /// Bytes of private memory (`RLIMIT_DATA`).
+    pub memory_bytes: u64,
+    /// Heap bytes that a job's own allocator grants, counted exactly; 0 for no such limit.
+    pub heap_bytes: u64,
+    /// Bytes of output that the worker takes from the job.
+    pub output_bytes: u32,
+}

@@ -1,0 +1,307 @@
+//! The way of a job, from its fork to its last word.
+//!
+//! Order is everything here. First the job gives up what it never needs; then it waits for its work;
+//! then it takes its limits and maps what it was handed; then the last doors close; and only then
+//! does it touch a byte that nobody trusts. It ends without returning to the worker's frames.
+
+use std::{
+    fs::File,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
+};
+
+use lazaret_engine::{Engine, LogSink, Params, pvf};
+use lazaret_sandbox::{
+    fork::JobStart,
+    heap_bytes_peak,
+    job::{self, Clocks, JobJail, JobKind, JobLimits, Seal},
+    layer::StepError,
+    limit_heap, markers,
+    memfd::Mapped,
+};
+use lazaret_wire::{
+    claim::{Claim, Refusal},
+    greeting::Role,
+    reply::{LOG_LINES_MAX, push_claim, push_log, push_output_header},
+    text::Text,
+    work::{Execute, Inspect, Prepare, Work},
+};
+
+use crate::{
+    claims, hand_over,
+    layers::{CanaryWord, missing_layer, on_the_wire},
+    native::{self, Native},
+};
+
+/// Native stack of a job beside the guest's: the engine, host functions, decoders.
+const OWN_STACK_BYTES: u64 = 8 * 1024 * 1024;
+/// Descriptors a job is handed at most, and what its loader needs of them at once.
+const DESCRIPTORS: u32 = 8;
+/// Lines that a job sends before it counts the rest in silence; the worker keeps fewer.
+const LINES_SENT_MAX: usize = 2 * LOG_LINES_MAX;
+
+/// What runs a guest: the engine, and machine code in its place if this is an attack.
+pub(crate) type Runners<'a> = (&'a Engine, Option<Native>);
+
+/// Runs one piece of work and ends.
+pub(crate) fn run(start: JobStart, channel: OwnedFd, role: Role, runners: Runners<'_>) -> ! {
+    let Ok(mut jail) = job::confine(start, kind(role), channel) else {
+        job::end(markers::EXIT_NOT_CONFINED)
+    };
+    let Ok(Some((work, descriptors))) = hand_over::take(jail.channel()) else {
+        job::end(markers::EXIT_ORPHANED)
+    };
+    if jail.limit(&limits_of(&work)).is_err() {
+        job::end(markers::EXIT_NOT_CONFINED)
+    }
+    match &work {
+        Work::Execute(execute) => run_execute(jail, runners, execute, descriptors),
+        Work::Prepare(prepare) => run_prepare(jail, runners, prepare, descriptors),
+        Work::Inspect(inspect) => run_inspect(jail, inspect, descriptors),
+    }
+}
+
+/// Confines itself as far as any job does and says which layers that gave.
+pub(crate) fn run_canary(start: JobStart, channel: OwnedFd, role: Role) -> ! {
+    // A second handle, because a job that cannot be confined gives its channel up.
+    let spare = channel.try_clone();
+    let confined = confine_wholly(start, channel, role);
+    let word: CanaryWord = match &confined {
+        Ok(jail) => {
+            Ok(jail.layers().iter().map(|(layer, state)| on_the_wire(layer, state)).collect())
+        }
+        Err(error) => Err(missing_layer(*error)),
+    };
+    let bytes = lazaret_wire::frame::encode(&word).unwrap_or_default();
+    let mut stream = output_record(&bytes);
+    push_claim(&mut stream, &Claim::Inspected);
+    match (&confined, &spare) {
+        (Ok(jail), _) => write_all(jail.channel(), &stream),
+        (Err(_), Ok(spare)) => write_all(spare.as_fd(), &stream),
+        (Err(_), Err(_)) => {}
+    }
+    job::end(if word.is_ok() { 0 } else { markers::EXIT_NOT_CONFINED })
+}
+
+fn confine_wholly(start: JobStart, channel: OwnedFd, role: Role) -> Result<JobJail, StepError> {
+    let mut jail = job::confine(start, kind(role), channel)?;
+    jail.limit(&JobLimits {
+        memory_bytes: 1 << 30,
+        cpu: Duration::from_secs(2),
+        stack_bytes: OWN_STACK_BYTES,
+        file_bytes: 0,
+        descriptors: DESCRIPTORS,
+    })?;
+    close_the_last_doors(&mut jail, role, &[])?;
+    Ok(jail)
+}
+
+/// Calls an artifact.
+fn run_execute(
+    mut jail: JobJail,
+    (engine, native): Runners<'_>,
+    work: &Execute,
+    descriptors: Vec<OwnedFd>,
+) -> ! {
+    let params = claims::engine_params(&work.params);
+    let Ok([artifact, input]) = <[OwnedFd; 2]>::try_from(descriptors) else {
+        end_unable(&jail, "it was not handed an artifact and an input");
+    };
+    if let Some(native) = native.filter(|native| native.takes(&artifact)) {
+        native::execute(jail, native, artifact.as_fd(), input);
+    }
+    let own_engine = own_engine(&jail, engine, &params);
+    let engine = own_engine.as_ref().unwrap_or(engine);
+    let artifact = match claims::load(engine, File::from(artifact)) {
+        Ok(artifact) => artifact,
+        Err(error) => end(&jail, &[], Claim::ArtifactUnusable(claims::with_causes(&error))),
+    };
+    let mapped = or_unable(&jail, Mapped::open(&input, u64::MAX));
+    // The mapping is enough. The artifact's descriptor stays: images of memory are mapped out of it.
+    drop(input);
+    let closed = close_the_last_doors(&mut jail, Role::Execute, &[artifact.text()]);
+    or_unable(&jail, closed);
+    let Some(input) = claims::pvf_input(&work.input, &mapped) else {
+        end_unable(&jail, "its input is shorter than the parent head in it");
+    };
+    match pvf::validate_block(engine, &artifact, &params, input, log_to_worker()) {
+        Err(error) => end(&jail, &[], claims::of_execution(error, &work.params)),
+        Ok(reply) if reply.output().len() as u64 > u64::from(work.limits.output_bytes) => {
+            let limit_bytes = work.limits.output_bytes.into();
+            end(&jail, &[], Claim::Refused(Refusal::OutputTooLarge { limit_bytes }))
+        }
+        Ok(reply) => {
+            end(&jail, reply.output(), Claim::Returned { memory_pages: reply.memory_pages() })
+        }
+    }
+}
+
+/// Another engine, where params ask for other settings than the worker's.
+fn own_engine(jail: &JobJail, engine: &Engine, params: &Params) -> Option<Engine> {
+    match engine.suits(params) {
+        true => None,
+        false => Some(or_unable(jail, Engine::new(params))),
+    }
+}
+
+/// Sends each line to the worker as it comes, so that a guest that dies later was heard.
+fn log_to_worker() -> LogSink {
+    let mut sent = 0;
+    Box::new(move |line| {
+        if sent < LINES_SENT_MAX {
+            sent += 1;
+            let mut record = Vec::new();
+            push_log(&mut record, &claims::log_line(&line));
+            // The channel of a confined job is descriptor 0.
+            write_all(rustix::stdio::stdin(), &record);
+        }
+    })
+}
+
+/// Compiles code into the artifact's memfd.
+fn run_prepare(
+    mut jail: JobJail,
+    (engine, native): Runners<'_>,
+    work: &Prepare,
+    descriptors: Vec<OwnedFd>,
+) -> ! {
+    let params = claims::engine_params(&work.params);
+    let Ok([code, artifact]) = <[OwnedFd; 2]>::try_from(descriptors) else {
+        end_unable(&jail, "it was not handed code and a place for the artifact");
+    };
+    let own_engine = own_engine(&jail, engine, &params);
+    let engine = own_engine.as_ref().unwrap_or(engine);
+    let code = or_unable(&jail, Mapped::open(&code, u64::MAX));
+    let closed = close_the_last_doors(&mut jail, Role::Prepare, &[]);
+    or_unable(&jail, closed);
+    if native.is_some_and(|native| (native.is_native)(&code)) {
+        native::prepare(&jail, &code, artifact.as_fd());
+    }
+    refuse_beyond(work.limits.heap_bytes);
+    let prepared = engine.prepare(&code, &params, &claims::code_limits(work.code_bytes_max));
+    let heap_bytes_peak = heap_bytes_peak();
+    let prepared = match prepared {
+        Err(error) => end(&jail, &[], claims::of_preparation(error)),
+        Ok(prepared) => prepared,
+    };
+    write_all(artifact.as_fd(), &prepared.artifact);
+    // The file itself is tried, and not what was written to it.
+    let loaded = or_unable(&jail, claims::load(engine, File::from(artifact)));
+    if let Err(error) = engine.check(&loaded, &params) {
+        end(&jail, &[], claims::of_preparation(error));
+    }
+    let claim = Claim::Prepared(lazaret_wire::claim::Prepared {
+        artifact_bytes: prepared.artifact.len() as u64,
+        code_bytes: prepared.code_bytes,
+        heap_bytes_peak,
+    });
+    end(&jail, &[], claim)
+}
+
+/// Reads code without compiling it.
+fn run_inspect(mut jail: JobJail, work: &Inspect, descriptors: Vec<OwnedFd>) -> ! {
+    let Ok([code]) = <[OwnedFd; 1]>::try_from(descriptors) else {
+        end_unable(&jail, "it was not handed code");
+    };
+    let code = or_unable(&jail, Mapped::open(&code, u64::MAX));
+    let closed = close_the_last_doors(&mut jail, Role::Prepare, &[]);
+    or_unable(&jail, closed);
+    refuse_beyond(work.limits.heap_bytes);
+    let params = claims::engine_params(&work.params);
+    let limits = claims::code_limits(work.code_bytes_max);
+    let inspection = match lazaret_engine::inspect(&code, &params, &limits) {
+        Err(error) => end(&jail, &[], claims::of_preparation(error)),
+        Ok(inspection) => claims::inspection(inspection),
+    };
+    let output = or_unable(&jail, inspection.encode());
+    end(&jail, &output, Claim::Inspected)
+}
+
+/// After this nothing can be opened, made executable or told the time, and only the calls of the
+/// final filter are left.
+///
+/// A preparation keeps its clock: the compiler times its own passes. What it reads reaches nobody,
+/// because the artifact is the same whatever the time.
+pub(crate) fn close_the_last_doors(
+    jail: &mut JobJail,
+    role: Role,
+    text: &[&[u8]],
+) -> Result<(), StepError> {
+    let clocks = match role {
+        Role::Execute => Clocks::Removed,
+        Role::Prepare => Clocks::Kept,
+    };
+    jail.seal(&Seal { text, clocks })?;
+    jail.enter_final_filter()
+}
+
+/// Sets the heap limit that is the same on every machine. Beyond it the allocator sends this claim,
+/// encoded now because nothing can be allocated then.
+fn refuse_beyond(heap_bytes: u64) {
+    if heap_bytes > 0 {
+        let mut claim = Vec::new();
+        let refusal = Refusal::PrepareMemory { limit_bytes: heap_bytes };
+        push_claim(&mut claim, &Claim::Refused(refusal));
+        limit_heap(heap_bytes, claim);
+    }
+}
+
+fn limits_of(work: &Work) -> JobLimits {
+    let limits = work.limits();
+    JobLimits {
+        memory_bytes: limits.memory_bytes,
+        cpu: Duration::from_micros(limits.cpu_micros),
+        stack_bytes: OWN_STACK_BYTES,
+        file_bytes: match work {
+            Work::Prepare(prepare) => prepare.artifact_bytes_max,
+            Work::Execute(_) | Work::Inspect(_) => 0,
+        },
+        descriptors: DESCRIPTORS,
+    }
+}
+
+fn kind(role: Role) -> JobKind {
+    match role {
+        Role::Execute => JobKind::Execute,
+        Role::Prepare => JobKind::Prepare,
+    }
+}
+
+/// The last word: the output, the claim, and no destructor, because a sealed mapping cannot be
+/// unmapped and the final filter has no `close`.
+pub(crate) fn end(jail: &JobJail, output: &[u8], claim: Claim) -> ! {
+    let mut stream = output_record(output);
+    push_claim(&mut stream, &claim);
+    write_all(jail.channel(), &stream);
+    job::end(0)
+}
+
+pub(crate) fn or_unable<T, E: std::fmt::Display>(jail: &JobJail, done: Result<T, E>) -> T {
+    done.unwrap_or_else(|error| end_unable(jail, error))
+}
+
+/// The last word of a job that the machine kept from going on.
+fn end_unable(jail: &JobJail, why: impl std::fmt::Display) -> ! {
+    end(jail, &[], Claim::Unable(Text::from(why.to_string())))
+}
+
+fn output_record(output: &[u8]) -> Vec<u8> {
+    let mut stream = Vec::with_capacity(output.len() + 64);
+    if !output.is_empty() {
+        push_output_header(&mut stream, output.len() as u32);
+        stream.extend_from_slice(output);
+    }
+    stream
+}
+
+/// Writes everything or ends: a worker that stopped reading wants to hear no more.
+pub(crate) fn write_all(file: BorrowedFd<'_>, bytes: &[u8]) {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        match rustix::io::write(file, rest) {
+            Ok(written) => rest = &rest[written..],
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => job::end(markers::EXIT_ORPHANED),
+        }
+    }
+}

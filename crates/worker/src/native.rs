@@ -1,0 +1,77 @@
+//! Machine code in the place of a guest: how an attack gets into a real job behind the real jail.
+//!
+//! The seam of the `attack` package and of nobody else. Everything dangerous comes through it as
+//! function pointers of that program: nothing here maps memory executable or jumps into it. A job of
+//! this kind takes the same steps as any other, in the same order, and ends with the status that the
+//! code returns.
+
+use std::{
+    io,
+    os::fd::{BorrowedFd, OwnedFd},
+};
+
+use lazaret_sandbox::{
+    job::{self, JobJail},
+    layer::Layer,
+    memfd::{self, Mapped},
+};
+use lazaret_wire::{
+    claim::{Claim, Prepared},
+    greeting::Role,
+};
+
+use crate::job::{close_the_last_doors, end, or_unable, write_all};
+
+/// What a program that attacks the jail makes of its workers.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// Layers that are not put on, to see that the next one holds.
+    pub left_out: Vec<Layer>,
+    /// How machine code is run.
+    pub native: Native,
+}
+
+/// How machine code is run in a job.
+#[derive(Clone, Copy, Debug)]
+pub struct Native {
+    /// Whether these bytes are machine code, as code and as artifact. What is not goes to the engine.
+    pub is_native: fn(&[u8]) -> bool,
+    /// Maps an artifact of so many bytes readable and executable, for good.
+    pub map: fn(BorrowedFd<'_>, usize) -> io::Result<&'static [u8]>,
+    /// Makes the memory that the code is given, from the input.
+    pub arena: fn(&[u8]) -> &'static mut [u8],
+    /// Runs it. What it returns is the status that the job ends with.
+    pub run: fn(&'static [u8], &'static mut [u8]) -> i32,
+}
+
+impl Native {
+    /// Whether the sealed file holds machine code.
+    pub(crate) fn takes(&self, file: &OwnedFd) -> bool {
+        Mapped::open(file, u64::MAX).is_ok_and(|bytes| (self.is_native)(&bytes))
+    }
+}
+
+/// Runs an artifact that is machine code, with the descriptors open that an artifact of the engine
+/// keeps open: its own.
+pub(crate) fn execute(
+    mut jail: JobJail,
+    native: Native,
+    artifact: BorrowedFd<'_>,
+    input: OwnedFd,
+) -> ! {
+    let text = or_unable(&jail, memfd::check_sealed(artifact, u64::MAX));
+    let text = or_unable(&jail, (native.map)(artifact, text as usize));
+    let arena = (native.arena)(&or_unable(&jail, Mapped::open(&input, u64::MAX)));
+    drop(input);
+    let closed = close_the_last_doors(&mut jail, Role::Execute, &[text]);
+    or_unable(&jail, closed);
+    job::end((native.run)(text, arena))
+}
+
+/// Makes machine code its own artifact.
+pub(crate) fn prepare(jail: &JobJail, code: &[u8], artifact: BorrowedFd<'_>) -> ! {
+    write_all(artifact, code);
+    let bytes = code.len() as u64;
+    let prepared = Prepared { artifact_bytes: bytes, code_bytes: bytes, heap_bytes_peak: 0 };
+    end(jail, &[], Claim::Prepared(prepared))
+}

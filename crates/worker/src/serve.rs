@@ -1,0 +1,200 @@
+//! A worker's loop: a frame in, a job, a frame out. One job waits ready while none is asked for.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    time::Duration,
+};
+
+use lazaret_engine::Engine;
+use lazaret_sandbox::{
+    fork::{Forked, fork_job},
+    memfd,
+    watch::CpuTimer,
+    worker::WorkerJail,
+};
+use lazaret_wire::{
+    claim::Claim,
+    evidence::{Output, Reply},
+    frame::{
+        Ending, FromWorker, NotStarted, OUTPUT_INLINE_BYTES_MAX, StartStep, ToWorker, decode,
+        encode,
+    },
+    greeting::Role,
+    work::Work,
+};
+
+use crate::{
+    hand_over,
+    host_link::HostLink,
+    job,
+    native::Native,
+    watch::{self, Begin, HostSays, Job, Seen},
+};
+
+/// Standby jobs that may be found dead before one piece of work is given up.
+const HAND_OVERS_MAX: u32 = 3;
+
+/// A worker that is confined and has greeted.
+pub(crate) struct Worker {
+    pub(crate) host: HostLink,
+    pub(crate) role: Role,
+    pub(crate) engine: Engine,
+    /// Only an attack has one.
+    pub(crate) native: Option<Native>,
+    pub(crate) jail: WorkerJail,
+    pub(crate) timer: CpuTimer,
+    /// A job that is forked, confined, and waits for its work.
+    pub(crate) standby: Option<Job>,
+}
+
+/// Why a step before the hand-over failed.
+struct Failed(StartStep, io::Error);
+
+impl Worker {
+    /// Serves until the host is gone; the error is one of the host's socket.
+    pub(crate) fn serve(&mut self) -> io::Result<()> {
+        loop {
+            if self.standby.is_none() {
+                // If this fails it is tried again, and reported, when work is there.
+                self.standby = self.fork().ok();
+            }
+            let Some(received) = self.host.receive()? else { return Ok(()) };
+            match decode(&received.frame).map_err(io::Error::other)? {
+                ToWorker::Run { number, work } => {
+                    let (ending, memfd) = self.run(work, received.descriptors)?;
+                    self.send(&FromWorker { number, ending }, memfd)?;
+                }
+                // It crossed the answer on its way.
+                ToWorker::Withdraw => {}
+            }
+        }
+    }
+
+    /// One piece of work from hand-over to evidence, and the memfd that goes with it.
+    fn run(
+        &mut self,
+        work: Work,
+        descriptors: Vec<OwnedFd>,
+    ) -> io::Result<(Ending, Option<OwnedFd>)> {
+        let (artifact, job, begin) = match self.hand_over(&work, descriptors) {
+            Ok(handed_over) => handed_over,
+            Err(Failed(step, error)) => {
+                let errno = error.raw_os_error().unwrap_or(0);
+                return Ok((Ending::NotStarted(NotStarted { step, errno }), None));
+            }
+        };
+        let host = &self.host;
+        let mut ask_host = || asked_to_withdraw(host);
+        let seen = watch::until_reaped(
+            job,
+            work.limits(),
+            &mut self.timer,
+            begin,
+            (host.as_fd(), &mut ask_host),
+        )?;
+        packed(seen, artifact)
+    }
+
+    /// Gives the work to the standby job. From here on the job holds it.
+    fn hand_over(
+        &mut self,
+        work: &Work,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<(Option<OwnedFd>, Job, Begin), Failed> {
+        if descriptors.len() != work.descriptors_from_host() {
+            return Err(Failed(StartStep::Descriptors, io::ErrorKind::InvalidInput.into()));
+        }
+        let artifact = match work {
+            Work::Prepare(_) => {
+                let created = memfd::create("artifact");
+                Some(created.map_err(|error| Failed(StartStep::Memfd, error))?)
+            }
+            Work::Execute(_) | Work::Inspect(_) => None,
+        };
+        let attached: Vec<_> = descriptors.iter().chain(&artifact).map(AsFd::as_fd).collect();
+        let mut tries = 1;
+        loop {
+            let job = match self.standby.take() {
+                Some(job) => job,
+                None => self.fork()?,
+            };
+            // All clocks are read before the job wakes, because it may run before we do again. What it
+            // has used for its own jail is not the guest's.
+            let begin = Begin::now(&job);
+            let limit = Duration::from_micros(work.limits().cpu_micros);
+            if let Err(error) = self.timer.arm(&job.child, limit) {
+                let _ = watch::put_down(job);
+                return Err(Failed(StartStep::Timer, error));
+            }
+            match hand_over::give(job.channel.as_fd(), work, &attached) {
+                Ok(()) => return Ok((artifact, job, begin)),
+                // A job that died while it held nothing harms nobody; the next one is fresh.
+                Err(_) if tries < HAND_OVERS_MAX => {
+                    tries += 1;
+                    let _ = watch::put_down(job);
+                }
+                Err(error) => {
+                    let _ = watch::put_down(job);
+                    return Err(Failed(StartStep::HandOver, error));
+                }
+            }
+        }
+    }
+
+    /// Forks a job that confines itself and waits for work.
+    fn fork(&self) -> Result<Job, Failed> {
+        let (ours, theirs) =
+            hand_over::channel().map_err(|error| Failed(StartStep::SocketPair, error))?;
+        match fork_job(&self.jail).map_err(|error| Failed(StartStep::Fork, error))? {
+            Forked::Worker(child) => Ok(Job { child, channel: ours }),
+            Forked::Job(start) => job::run(start, theirs, self.role, (&self.engine, self.native)),
+        }
+    }
+
+    fn send(&self, answer: &FromWorker, memfd: Option<OwnedFd>) -> io::Result<()> {
+        let frame = encode(answer).map_err(io::Error::other)?;
+        let attached: Vec<_> = memfd.iter().map(AsFd::as_fd).collect();
+        self.host.send(&frame, &attached)
+    }
+}
+
+fn asked_to_withdraw(host: &HostLink) -> io::Result<HostSays> {
+    match host.receive()? {
+        None => Err(io::ErrorKind::ConnectionReset.into()),
+        Some(received) => match decode(&received.frame).map_err(io::Error::other)? {
+            ToWorker::Withdraw => Ok(HostSays::Withdraw),
+            ToWorker::Run { .. } => Ok(HostSays::Nothing),
+        },
+    }
+}
+
+/// The answer's frame and the memfd that goes with it: a large output, or the artifact.
+fn packed(seen: Seen, artifact: Option<OwnedFd>) -> io::Result<(Ending, Option<OwnedFd>)> {
+    let Seen { mut evidence, output } = seen;
+    let mut attached = None;
+    if let Reply::Whole { claim, output: place } = &mut evidence.reply {
+        if let (Claim::Prepared(_), Some(artifact)) = (&*claim, artifact) {
+            // The job is reaped, so nobody maps it writable.
+            memfd::seal(artifact.as_fd())?;
+            attached = Some(artifact);
+        } else if output.len() > OUTPUT_INLINE_BYTES_MAX {
+            *place = Output::Attached(output.len() as u32);
+            attached = Some(sealed_output(&output)?);
+        } else {
+            *place = Output::Inline(output);
+        }
+    }
+    Ok((Ending::Ended(evidence), attached))
+}
+
+fn sealed_output(output: &[u8]) -> io::Result<OwnedFd> {
+    let memfd = memfd::create("output")?;
+    let mut rest = output;
+    while !rest.is_empty() {
+        let written = rustix::io::write(&memfd, rest)?;
+        rest = &rest[written..];
+    }
+    memfd::seal(memfd.as_fd())?;
+    Ok(memfd)
+}

@@ -1,0 +1,36 @@
+//! Frames between host and worker, in both directions. Whatever decodes must encode to the same
+//! message again, and no text in it may be longer than its cap.
+#![no_main]
+
+use lazaret_wire::{
+    claim::Inspection,
+    frame::{FromWorker, ToWorker, decode, encode},
+    greeting::{Hello, Start, decode_greeting, encode_greeting},
+};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(message) = decode::<ToWorker>(bytes) {
+        assert_eq!(decode(&encode(&message).expect("it fitted a frame")), Ok(message));
+    }
+    if let Ok(message) = decode::<FromWorker>(bytes)
+        && let Ok(frame) = encode(&message)
+    {
+        // Text that is not UTF-8 or too long is mended when it is read, so only the second reading
+        // must be the same.
+        assert_eq!(decode(&frame), Ok(message));
+    }
+    if let Ok(start) = decode_greeting::<Start>(bytes) {
+        let frame = encode_greeting(&start).expect("it fitted a frame");
+        assert_eq!(decode_greeting(&frame), Ok(start));
+    }
+    if let Ok(hello) = decode_greeting::<Hello>(bytes)
+        && let Ok(frame) = encode_greeting(&hello)
+    {
+        assert_eq!(decode_greeting(&frame), Ok(hello));
+    }
+    if let Some(inspection) = Inspection::decode(bytes) {
+        let bytes = inspection.encode().expect("it was encoded");
+        assert_eq!(Inspection::decode(&bytes), Some(inspection));
+    }
+});
