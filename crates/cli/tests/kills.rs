@@ -246,7 +246,7 @@ impl Tally {
             },
             Err(
                 Fault::WorkerLost
-                | Fault::NoGreeting(NoGreeting::Ended | NoGreeting::Broken(_))
+                | Fault::NoGreeting(NoGreeting::Ended(_) | NoGreeting::Broken(_))
                 | Fault::NotStarted { .. }
                 // The first job of a new worker, which is there to see that its layers hold.
                 | Fault::Jail { errno: 0, .. },

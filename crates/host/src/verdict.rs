@@ -1,6 +1,6 @@
 //! The words in which the host answers: verdicts about guests, faults of this machine, votes.
 
-use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, io, path::PathBuf, process::ExitStatus, sync::Arc, time::Duration};
 
 pub use lazaret_wire::{
     claim::{CodeStep, Import, ImportTreatment, Inspection, Refusal, TrapKind},
@@ -156,8 +156,8 @@ pub enum NoGreeting {
     #[error("nothing came within {0:?}")]
     Silent(Duration),
     /// It closed its socket, as a process does that ends.
-    #[error("it ended")]
-    Ended,
+    #[error("it ended{}", .0.map(|status| format!(" with {status}")).unwrap_or_default())]
+    Ended(Option<ExitStatus>),
     /// Something else came, or a greeting of another build.
     #[error("{0}")]
     Greeting(#[from] lazaret_wire::greeting::GreetingError),

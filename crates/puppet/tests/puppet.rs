@@ -65,13 +65,13 @@ async fn a_worker_that_greets_wrongly_is_a_fault_that_says_how() {
     let _alone = ALONE.lock().await;
     type Expected = fn(&Fault) -> bool;
     let greetings: [(&str, Expected); 10] = [
-        ("dead-before-hello", |f| matches!(f, Fault::NoGreeting(NoGreeting::Ended))),
+        ("dead-before-hello", |f| matches!(f, Fault::NoGreeting(NoGreeting::Ended(_)))),
         ("silent-hello", |f| matches!(f, Fault::NoGreeting(NoGreeting::Silent(_)))),
         ("stopped-hello", |f| matches!(f, Fault::NoGreeting(NoGreeting::Silent(_)))),
         ("garbled-hello", |f| matches!(f, Fault::NoGreeting(NoGreeting::Greeting(_)))),
         ("truncated-hello", |f| matches!(f, Fault::NoGreeting(NoGreeting::Greeting(_)))),
         ("oversized-hello", |f| matches!(f, Fault::NoGreeting(NoGreeting::Greeting(_)))),
-        ("empty-hello", |f| matches!(f, Fault::NoGreeting(NoGreeting::Ended))),
+        ("empty-hello", |f| matches!(f, Fault::NoGreeting(NoGreeting::Ended(_)))),
         ("wrong-version", |f| {
             matches!(f, Fault::NoGreeting(NoGreeting::Greeting(_)))
                 && f.to_string().contains("version")

@@ -343,6 +343,24 @@ pub(crate) fn install_markers(signals: &[libc::c_int]) -> io::Result<()> {
     Ok(())
 }
 
+/// The id of this process's session; 0 if its leader is outside of this pid namespace.
+pub(crate) fn session() -> io::Result<libc::pid_t> {
+    // SAFETY: getsid(2) touches no memory of the caller.
+    match unsafe { libc::getsid(0) } {
+        -1 => Err(io::Error::last_os_error()),
+        session => Ok(session),
+    }
+}
+
+/// Gives SIGCHLD back its default action. One that is ignored stays so over an exec, and the kernel
+/// then reaps children by itself (`wait(2)`).
+pub(crate) fn stop_ignoring_children() -> io::Result<()> {
+    // SAFETY: all zeros is a valid sigaction: the default action, no flags, empty mask.
+    let default: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: the default action runs no code of this process.
+    zero_or_errno(unsafe { libc::sigaction(libc::SIGCHLD, &default, ptr::null_mut()) })
+}
+
 /// A stack overflow leaves no room for the marker function on the stack itself.
 fn give_alternate_stack() -> io::Result<()> {
     const BYTES: usize = 64 << 10;

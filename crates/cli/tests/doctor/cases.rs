@@ -58,6 +58,11 @@ pub(crate) const CASES: &[Case] = &[
         New,
         no_user_namespaces,
     ),
+    case("root_in_a_pid_namespace", Root, Situation::InPidNamespace, New, strict),
+    case("a_user_in_a_pid_namespace", Ordinary, Situation::InPidNamespace, New, strict),
+    case("sigchld_ignored_by_root", Root, Situation::ChildrenIgnored, New, strict),
+    case("sigchld_ignored_by_a_user", Ordinary, Situation::ChildrenIgnored, New, strict),
+    case("a_user_who_is_root_of_one_id", Ordinary, Situation::RootOfOneId, New, strict),
     case("unshare_denied_to_root", Root, Situation::UnshareDenied, New, unshare_denied),
     case("unshare_denied_to_a_user", Ordinary, Situation::UnshareDenied, New, unshare_denied),
     case("no_seccomp_for_root", Root, Situation::NoSeccomp, New, no_seccomp),
@@ -110,6 +115,7 @@ pub(crate) struct Stage(tempfile::TempDir);
 /// One run of the doctor.
 struct Seen {
     user: User,
+    situation: Situation,
     code: Option<i32>,
     object: Value,
 }
@@ -152,7 +158,8 @@ impl Stage {
         }
         let object = serde_json::from_slice(&output.stdout)
             .map_err(|error| Miss::Failed(format!("{error}; {}\n{stderr}", output.status)))?;
-        let seen = Seen { user: case.user, code: output.status.code(), object };
+        let Case { user, situation, .. } = *case;
+        let seen = Seen { user, situation, code: output.status.code(), object };
         consistent(&seen)?;
         let left = fs::read_dir(&cache).map_or(0, Iterator::count);
         holds!(seen, left == 0);
@@ -231,8 +238,8 @@ fn consistent(seen: &Seen) -> Result<(), Miss> {
         _ => 1,
     };
     holds!(seen, seen.code == Some(code));
-    let user = &object["machine"]["user"];
-    holds!(seen, (seen.user == Root) == (*user == 0));
+    let named_root = seen.user == Root || seen.situation == Situation::RootOfOneId;
+    holds!(seen, named_root == (object["machine"]["user"] == 0));
     for off in seen.layers().filter(|layer| layer["state"] == "off") {
         holds!(seen, off["call"].is_string() && off["mend"]["cause"].is_string());
     }

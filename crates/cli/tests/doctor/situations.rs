@@ -43,6 +43,13 @@ pub(crate) enum Situation {
     NoLandlock,
     /// What every level of the jail needs.
     NoParentDeathSignal,
+    /// A pid namespace whose session leader is outside of it, as container programs and
+    /// continuous integration have it.
+    InPidNamespace,
+    /// Whoever started it ignores SIGCHLD.
+    ChildrenIgnored,
+    /// Root of a user namespace that has one id, which is an ordinary user's.
+    RootOfOneId,
     /// packaging/docker/seccomp.json is on, and where root makes it `/proc/sys` is read-only as
     /// Docker has it.
     OwnDockerProfile,
@@ -55,6 +62,9 @@ const BY_NAME: &[(&str, Situation)] = &[
     ("no-seccomp", Situation::NoSeccomp),
     ("no-landlock", Situation::NoLandlock),
     ("no-parent-death-signal", Situation::NoParentDeathSignal),
+    ("in-pid-namespace", Situation::InPidNamespace),
+    ("children-ignored", Situation::ChildrenIgnored),
+    ("root-of-one-id", Situation::RootOfOneId),
     ("own-docker-profile", Situation::OwnDockerProfile),
 ];
 
@@ -98,6 +108,12 @@ pub(crate) fn become_lazaret(name: &str, command: &[String]) -> ! {
         Situation::NoParentDeathSignal => {
             refuse(c::EPERM, [(c::SYS_prctl, vec![first_is(c::PR_SET_PDEATHSIG as u64)])])
         }
+        Situation::InPidNamespace => return_from_pid_namespace(command),
+        Situation::ChildrenIgnored => {
+            // SAFETY: ignoring a signal runs no code of this process.
+            unsafe { c::signal(c::SIGCHLD, c::SIG_IGN) };
+        }
+        Situation::RootOfOneId => enter_user_namespace(0),
         Situation::OwnDockerProfile => put_on_docker_profile(),
     }
     let [program, arguments @ ..] = command else { panic!("no command") };
@@ -123,6 +139,20 @@ fn become_ordinary() {
         .unwrap_or_else(|error| cannot("becoming an ordinary user", error));
 }
 
+/// Runs the command as the first process of a pid namespace and ends as it ends. A user needs a user
+/// namespace for that.
+fn return_from_pid_namespace(command: &[String]) -> ! {
+    if !geteuid().is_root() {
+        enter_user_namespace(geteuid().as_raw());
+    }
+    // SAFETY: as below: FILES is not among the flags, and this process has one thread.
+    let unshared = unsafe { unshare_unsafe(UnshareFlags::NEWPID) };
+    unshared.unwrap_or_else(|error| cannot("unshare CLONE_NEWPID", error));
+    let [program, arguments @ ..] = command else { panic!("no command") };
+    let ended = Command::new(program).args(arguments).status();
+    exit(ended.unwrap_or_else(|error| cannot("a first process", error)).code().unwrap_or(1))
+}
+
 fn make_settings_read_only() {
     const SETTINGS: &str = "/proc/sys";
     // SAFETY: as below: FILES is not among the flags, and this process has one thread.
@@ -138,6 +168,13 @@ fn make_settings_read_only() {
 /// In a user namespace of its own, where the same id exists and no other, this process has every
 /// right to forbid further ones; it loses its rights with exec, because the id is not 0.
 fn forbid_user_namespaces() {
+    enter_user_namespace(geteuid().as_raw());
+    let bound = "/proc/sys/user/max_user_namespaces";
+    fs::write(bound, "0").unwrap_or_else(|error| cannot(bound, error));
+}
+
+/// A user namespace in which this user's id is `inside`, and no other id exists.
+fn enter_user_namespace(inside: u32) {
     let (user, group) = (geteuid().as_raw(), getegid().as_raw());
     // SAFETY: `unshare_unsafe` asks that no thread sees descriptors of an unshared table: FILES is
     // not among the flags, and this process has one thread.
@@ -145,9 +182,8 @@ fn forbid_user_namespaces() {
     unshared.unwrap_or_else(|error| cannot("unshare CLONE_NEWUSER", error));
     for (path, text) in [
         ("/proc/self/setgroups", "deny".to_owned()),
-        ("/proc/self/uid_map", format!("{user} {user} 1")),
-        ("/proc/self/gid_map", format!("{group} {group} 1")),
-        ("/proc/sys/user/max_user_namespaces", "0".to_owned()),
+        ("/proc/self/uid_map", format!("{inside} {user} 1")),
+        ("/proc/self/gid_map", format!("{inside} {group} 1")),
     ] {
         fs::write(path, text).unwrap_or_else(|error| cannot(path, error));
     }

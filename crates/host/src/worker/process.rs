@@ -81,10 +81,10 @@ impl Process {
         let greeting = encode_greeting(&start).map_err(|_| bug!("a greeting that is no frame"))?;
         // Sent before the process exists: it finds the frame when it first looks.
         link.send(&greeting, &[]).await.map_err(spawn_failed)?;
-        let child = spawner.start(role, socket, log_end).await.map_err(spawn_failed)?;
+        let mut child = spawner.start(role, socket, log_end).await.map_err(spawn_failed)?;
         tracing::debug!(target: "lazaret", worker_pid = child.id(), ?role, "worker started");
         tokio::spawn(log_pipe::relay(log, child.id()));
-        let facts = greet(&link, patience.greeting).await?;
+        let facts = greet(&link, &mut child, patience.greeting).await?;
         if !spawner.is_the_engine(&facts.engine_fingerprint) {
             return Err(Fault::NoGreeting(NoGreeting::OtherEngine));
         }
@@ -181,13 +181,13 @@ fn fits(answer: &FromWorker, work: &Work, blob: &Option<Blob>) -> bool {
     }
 }
 
-async fn greet(link: &Link, patience: Duration) -> Result<Facts, Fault> {
+async fn greet(link: &Link, child: &mut Child, patience: Duration) -> Result<Facts, Fault> {
     let no_greeting = match timeout(patience, link.receive()).await {
         Err(_) => NoGreeting::Silent(patience),
         Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
             NoGreeting::Greeting(GreetingError::NotAGreeting)
         }
-        Ok(Err(_)) => NoGreeting::Ended,
+        Ok(Err(_)) => NoGreeting::Ended(child.ending().await),
         Ok(Ok(received)) => match decode_greeting(&received.frame) {
             Err(error) => NoGreeting::Greeting(error),
             Ok(Hello::Broken(reason)) => NoGreeting::Broken(reason),

@@ -10,16 +10,23 @@ use std::{
     io,
     os::{fd::AsRawFd, fd::OwnedFd, unix::process::CommandExt},
     path::{Path, PathBuf},
-    process::{self, Command, Stdio},
+    process::{self, Command, ExitStatus, Stdio},
     sync::{Arc, OnceLock, mpsc},
     thread,
 };
 
 use lazaret_wire::greeting::Role;
-use tokio::sync::oneshot;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, pidfd_open},
+};
+use tokio::{sync::oneshot, task::spawn_blocking};
 
 /// Tells a program that it is to be a worker; `lazaret_worker::run_if_worker` looks for it.
 const WORKER_ARGUMENT: &str = "--lazaret-worker";
+
+/// How long a worker that has closed its socket is waited for, to say how it ended.
+const LINGER_MAX: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// A handle to the thread; the thread ends when the last handle is gone.
 #[derive(Clone)]
@@ -82,6 +89,17 @@ impl Child {
     /// Its process id.
     pub(crate) fn id(&self) -> u32 {
         self.process.as_ref().map_or(0, process::Child::id)
+    }
+
+    /// How a process ended that has closed its socket; nothing if it lingers.
+    pub(crate) async fn ending(&mut self) -> Option<ExitStatus> {
+        let pid = Pid::from_raw(self.id() as i32)?;
+        // Not yet waited for by anybody, so the number is still this process's.
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        let ended = move || poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&LINGER_MAX));
+        // Of no interest but for its length: what is asked next is the process itself.
+        let _ = spawn_blocking(ended).await;
+        self.process.as_mut()?.try_wait().ok()?
     }
 }
 

@@ -6,7 +6,7 @@
 use std::fs;
 
 use rustix::process::{
-    DumpableBehavior, Gid, Pid, Signal, Uid, getegid, geteuid, getpid, getppid, getsid,
+    DumpableBehavior, Gid, Pid, Signal, Uid, getegid, geteuid, getpid, getppid,
     set_dumpable_behavior, set_parent_process_death_signal, setsid,
 };
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
@@ -30,9 +30,13 @@ pub(crate) fn be_single_threaded() -> Step {
     check(threads == 1, "one thread in /proc/self/task")
 }
 
-/// Leaves the terminal and the process group of whoever started the host.
+/// Leaves the terminal and the process group of whoever started the host, and what signals that
+/// one ignores: with SIGCHLD ignored, a job would be gone before it could be waited for.
 pub(crate) fn lead_own_session() -> Step {
-    if getsid(None).during("getsid")? == getpid() {
+    sys::stop_ignoring_children().during("sigaction SIGCHLD")?;
+    // Not rustix's getsid: in a pid namespace whose session leader is outside of it the number is
+    // 0, which rustix has no type for.
+    if sys::session().during("getsid")? == getpid().as_raw_nonzero().get() {
         return Ok(());
     }
     setsid().during("setsid").map(drop)
@@ -54,7 +58,8 @@ pub(crate) fn die_with(parent: Pid) -> Step {
 ///
 /// Root goes the same way as anybody: it first becomes an ordinary user without groups, so
 /// that nothing depends on what root could do, and a hole in the namespace leads to an id that
-/// owns nothing.
+/// owns nothing. Root of a namespace that maps no such id *is* the ordinary user who made that
+/// namespace, and stays as it is.
 pub(crate) fn enter_user_namespace() -> Step {
     if geteuid().is_root() {
         become_nobody_in_particular()?;
@@ -72,8 +77,13 @@ pub(crate) fn enter_user_namespace() -> Step {
 }
 
 fn become_nobody_in_particular() -> Step {
+    let users = fs::read_to_string("/proc/self/uid_map").during("read /proc/self/uid_map")?;
+    let Some(id) = [UNUSED_ID, UNUSED_ID_IN_CONTAINER].into_iter().find(|&id| maps(&users, id))
+    else {
+        return Ok(());
+    };
     set_thread_groups(&[]).during("setgroups")?;
-    become_id(UNUSED_ID).or_else(|_| become_id(UNUSED_ID_IN_CONTAINER))?;
+    become_id(id)?;
     // The change of ids gave /proc/self to root; its id maps are written by this process.
     set_dumpable_behavior(DumpableBehavior::Dumpable).during("prctl PR_SET_DUMPABLE")
 }
@@ -82,4 +92,29 @@ fn become_id(id: u32) -> Result<(), Refusal> {
     let (group, user) = (Gid::from_raw(id), Uid::from_raw(id));
     set_thread_res_gid(group, group, group).during("setresgid")?;
     set_thread_res_uid(user, user, user).during("setresuid")
+}
+
+/// Whether a map of `user_namespaces(7)` (lines of first id inside, first id outside, count) has
+/// the id on its inside.
+fn maps(id_map: &str, id: u32) -> bool {
+    id_map.lines().any(|line| {
+        let numbers: Vec<u64> = line.split_whitespace().filter_map(|n| n.parse().ok()).collect();
+        let &[first, _, count] = numbers.as_slice() else { return false };
+        (first..first.saturating_add(count)).contains(&u64::from(id))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_map_says_which_ids_there_are() {
+        let machine = "         0          0 4294967295\n";
+        let container = "0 100000 65536\n";
+        let one_user = "0 1000 1\n";
+        assert!(maps(machine, UNUSED_ID) && maps(container, UNUSED_ID_IN_CONTAINER));
+        assert!(!maps(container, UNUSED_ID) && !maps(one_user, UNUSED_ID_IN_CONTAINER));
+        assert!(!maps("", 0) && !maps("nonsense", 0));
+    }
 }
