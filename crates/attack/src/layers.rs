@@ -39,7 +39,7 @@ impl Without {
     fn layers(self) -> &'static [Layer] {
         match self {
             Self::Nothing => &[],
-            Self::Seccomp => &[Layer::WorkerFilter, Layer::JobFilter],
+            Self::Seccomp => &[Layer::WorkerFilter, Layer::LoadingFilter, Layer::JobFilter],
             Self::Landlock => &[Layer::Landlock],
             Self::Namespaces => &[
                 Layer::UserNamespace,

@@ -4,7 +4,7 @@
 use std::{io, os::fd::BorrowedFd};
 
 use lazaret_worker::Native;
-use rustix::mm::{MapFlags, ProtFlags, mmap};
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mprotect};
 
 /// Bytes of the memory that an attack is given.
 const ARENA_BYTES: usize = 1 << 20;
@@ -23,9 +23,12 @@ fn is_native(bytes: &[u8]) -> bool {
 }
 
 fn map(file: BorrowedFd<'_>, bytes: usize) -> io::Result<&'static [u8]> {
-    let (protection, flags) = (ProtFlags::READ | ProtFlags::EXEC, MapFlags::PRIVATE);
     // SAFETY: a null hint makes mmap(2) choose unused addresses, so nothing is overwritten.
-    let start = unsafe { mmap(std::ptr::null_mut(), bytes, protection, flags, file, 0) }?;
+    let start =
+        unsafe { mmap(std::ptr::null_mut(), bytes, ProtFlags::READ, MapFlags::PRIVATE, file, 0) }?;
+    // In two steps, as an artifact of the engine is: a job that loads may not do it in one.
+    // SAFETY: the mapping was made above and nobody else knows of it.
+    unsafe { mprotect(start, bytes, MprotectFlags::READ | MprotectFlags::EXEC) }?;
     // SAFETY: `bytes` readable bytes that are never unmapped; the file is sealed, which the worker
     // checked, so they never change.
     Ok(unsafe { std::slice::from_raw_parts(start.cast(), bytes) })

@@ -1,11 +1,12 @@
 //! An artifact that was mapped and linked, ready to be called.
 //!
-//! Made by [`Engine::load`](crate::Engine::load) before the last system call filter; calls are made
-//! by [`pvf::validate_block`](crate::pvf::validate_block) behind it.
+//! Made by [`Engine::load`](crate::Engine::load) before the last system call filter; guest code runs
+//! only behind it.
 
-use wasmtime::{InstancePre, Module};
+use wasmtime::{Instance, InstancePre, Module, Store};
 
 use crate::imports::State;
+use crate::instrument::START;
 
 /// Compiled code, mapped and linked to the host functions.
 pub struct Artifact {
@@ -47,11 +48,20 @@ impl Artifact {
         self.module.text()
     }
 
-    pub(crate) fn linked(&self) -> &InstancePre<State> {
-        &self.linked
+    /// Makes an instance. Runs no guest code: preparation took the `start` function out.
+    pub(crate) fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<Instance> {
+        self.linked.instantiate(store)
     }
 
     pub(crate) fn memory_pages_min(&self) -> u64 {
         self.memory_pages_min
+    }
+}
+
+/// Runs the `start` function, if the code has one.
+pub(crate) fn start(store: &mut Store<State>, instance: &Instance) -> wasmtime::Result<()> {
+    match instance.get_func(&mut *store, START) {
+        Some(start) => start.typed::<(), ()>(&*store)?.call(store, ()),
+        None => Ok(()),
     }
 }

@@ -15,7 +15,7 @@ use crate::imports::{self, State};
 use crate::params::Params;
 
 /// Raised whenever this crate changes what it does to code before Wasmtime sees it.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 
 /// Wasmtime takes artifacts of any patch release of its own major version; a patch may well mend a
 /// miscompilation, so here they are told apart. A test keeps this equal to what is built in.
@@ -80,7 +80,7 @@ impl Engine {
     /// Maps an artifact and links it.
     ///
     /// The file should be a sealed memfd; it is mapped copy-on-write, and its descriptor is kept
-    /// open for the initial memory of instances. Must be called before the last system call filter,
+    /// open until the last instance is made, for its initial memory. Must be called before the last system call filter,
     /// because machine code is mapped executable here.
     ///
     /// # Safety

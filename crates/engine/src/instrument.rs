@@ -27,6 +27,7 @@ fn instrument_mvp(wasm: &[u8], params: &Params) -> Result<Vec<u8>, PrepareError>
         .map_err(|reason| PrepareError::StackLimiter { reason })?;
     own_imported_memory(&mut module)?;
     clear_memory_maximum(&mut module);
+    export_start(&mut module)?;
     // Names and version sections mean nothing to the machine code and would be carried along.
     module.sections_mut().retain(|section| {
         !matches!(section, Section::Custom(_) | Section::Name(_) | Section::Reloc(_))
@@ -38,6 +39,30 @@ fn unreadable(error: Error) -> PrepareError {
     PrepareError::Deserialize { text: error.to_string() }
 }
 
+/// The name under which the `start` function is exported: instantiating then runs no guest code, and
+/// a job closes its last doors between the two. An export that has the name already goes, since
+/// nobody but the host could ask for it.
+pub(crate) const START: &str = "lazaret start";
+
+fn export_start(module: &mut Module) -> Result<(), PrepareError> {
+    if let Some(exports) = module.export_section_mut() {
+        exports.entries_mut().retain(|export| export.field() != START);
+    }
+    let Some(start) = module.start_section() else { return Ok(()) };
+    module.clear_start_section();
+    push_export(module, ExportEntry::new(START.to_owned(), Internal::Function(start)))
+}
+
+fn push_export(module: &mut Module, export: ExportEntry) -> Result<(), PrepareError> {
+    if module.export_section().is_none() {
+        module.insert_section(Section::Export(Default::default())).map_err(unreadable)?;
+    }
+    if let Some(exports) = module.export_section_mut() {
+        exports.entries_mut().push(export);
+    }
+    Ok(())
+}
+
 /// A memory import becomes a memory of the module's own, exported under the name it was imported
 /// by: the guest cannot tell, and the memory can then be made from the artifact's image.
 fn own_imported_memory(module: &mut Module) -> Result<(), PrepareError> {
@@ -45,13 +70,7 @@ fn own_imported_memory(module: &mut Module) -> Result<(), PrepareError> {
     module
         .insert_section(Section::Memory(MemorySection::with_entries(vec![memory])))
         .map_err(unreadable)?;
-    if module.export_section().is_none() {
-        module.insert_section(Section::Export(Default::default())).map_err(unreadable)?;
-    }
-    if let Some(exports) = module.export_section_mut() {
-        exports.entries_mut().push(ExportEntry::new(name, Internal::Memory(0)));
-    }
-    Ok(())
+    push_export(module, ExportEntry::new(name, Internal::Memory(0)))
 }
 
 fn take_memory_import(module: &mut Module) -> Option<(String, MemoryType)> {

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use wasmtime::{Module, Store};
 
-use crate::artifact::Artifact;
+use crate::artifact::{Artifact, start};
 use crate::compressed::{DecompressError, decompress};
 use crate::engine::Engine;
 use crate::externs::ExternKind;
@@ -242,7 +242,9 @@ impl Engine {
             let state = State::new(params.memory_pages_max, Box::new(|_| ()));
             let mut store = Store::new(self.wasmtime(), state);
             store.limiter(|state| &mut state.limit);
-            let Err(error) = artifact.linked().instantiate(&mut store) else { return Ok(()) };
+            let instantiated = artifact.instantiate(&mut store);
+            let started = instantiated.and_then(|instance| start(&mut store, &instance));
+            let Err(error) = started else { return Ok(()) };
             // Only `start` runs anything; what else may fail, `survey` and linking have checked.
             Err(match classify(&error) {
                 Ending::Trap { kind: TrapKind::Other, text } => PrepareError::Instantiate { text },

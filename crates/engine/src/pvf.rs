@@ -2,15 +2,15 @@
 //!
 //! Substrate's calling convention: the input is put on the guest's heap, the guest is called with
 //! pointer and length, and returns pointer (lower half) and length (upper half) of its output.
-//! Runs in an execute job behind its final system call filter.
+//! Runs in an execute job; between making the instance and calling it come the last doors.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use parity_scale_codec::{Compact, Encode as _};
-use wasmtime::{Instance, Memory, Store};
+use wasmtime::{Memory, Store};
 
-use crate::artifact::Artifact;
+use crate::artifact::{Artifact, start};
 use crate::compressed::decompress;
 use crate::engine::Engine;
 use crate::execute::ExecuteError;
@@ -67,9 +67,70 @@ impl std::fmt::Debug for Reply {
     }
 }
 
-/// Validates one block in a fresh instance.
-///
-/// `params` must be those the artifact was prepared with; only the memory limit may differ.
+/// A fresh instance for one call, in which no guest code has run.
+pub struct Instance {
+    store: Store<State>,
+    instance: wasmtime::Instance,
+    stack_bytes: usize,
+}
+
+impl std::fmt::Debug for Instance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Instance").finish_non_exhaustive()
+    }
+}
+
+impl Instance {
+    /// Makes an instance. Its memory is mapped out of the artifact's file, which is not needed
+    /// afterwards.
+    ///
+    /// `params` must be those the artifact was prepared with; only the memory limit may differ.
+    pub fn new(
+        engine: &Engine,
+        artifact: &Artifact,
+        params: &Params,
+        log: LogSink,
+    ) -> Result<Self, ExecuteError> {
+        if !engine.suits(params) {
+            return Err(ExecuteError::WrongEngine);
+        }
+        let pages = artifact.memory_pages_min();
+        if pages > u64::from(params.memory_pages_max) {
+            return Err(ExecuteError::MemoryLimit { pages, pages_max: params.memory_pages_max });
+        }
+        let mut store = Store::new(engine.wasmtime(), State::new(params.memory_pages_max, log));
+        store.limiter(|state| &mut state.limit);
+        let instance =
+            artifact.instantiate(&mut store).map_err(|error| match classify(&error) {
+                Ending::Trap { text, .. } => ExecuteError::Instantiate { text },
+                Ending::MachineMemory { text } => ExecuteError::MachineMemory { text },
+            })?;
+        // A job's own stack may be small. Compiled code checks its own depth against the limit the
+        // engine was built with; the margin is for host functions called at that depth.
+        let stack_bytes = engine.stack_native_bytes_max() + STACK_BYTES_MARGIN;
+        Ok(Self { store, instance, stack_bytes })
+    }
+
+    /// Runs the `start` function and validates one block.
+    pub fn validate_block(self, input: Input<'_>) -> Result<Reply, ExecuteError> {
+        let pieces = Pieces::encode(input)?;
+        stacker::grow(self.stack_bytes, || self.call(&pieces))
+    }
+
+    fn call(self, pieces: &Pieces<'_>) -> Result<Reply, ExecuteError> {
+        let Self { mut store, instance, .. } = self;
+        start(&mut store, &instance).map_err(|error| end(&error))?;
+        let memory = ready_heap(&mut store, &instance)?;
+        let entry = instance
+            .get_typed_func::<(u32, u32), u64>(&mut store, "validate_block")
+            .map_err(|_| ExecuteError::MissingExport { name: "validate_block" })?;
+        let (pointer, length) = pieces.write(&mut store)?;
+        let returned = entry.call(&mut store, (pointer, length)).map_err(|error| end(&error))?;
+        reply(store, memory, returned)
+    }
+}
+
+/// Validates one block in a fresh instance: [`Instance::new`] and [`Instance::validate_block`].
 pub fn validate_block(
     engine: &Engine,
     artifact: &Artifact,
@@ -77,41 +138,14 @@ pub fn validate_block(
     input: Input<'_>,
     log: LogSink,
 ) -> Result<Reply, ExecuteError> {
-    if !engine.suits(params) {
-        return Err(ExecuteError::WrongEngine);
-    }
-    let pieces = Pieces::encode(input)?;
-    // A job's own stack may be small. Compiled code checks its own depth against the limit the
-    // engine was built with; the margin is for host functions called at that depth.
-    let stack_bytes = engine.stack_native_bytes_max() + STACK_BYTES_MARGIN;
-    stacker::grow(stack_bytes, || call(engine, artifact, params, &pieces, log))
-}
-
-fn call(
-    engine: &Engine,
-    artifact: &Artifact,
-    params: &Params,
-    pieces: &Pieces<'_>,
-    log: LogSink,
-) -> Result<Reply, ExecuteError> {
-    let pages = artifact.memory_pages_min();
-    if pages > u64::from(params.memory_pages_max) {
-        return Err(ExecuteError::MemoryLimit { pages, pages_max: params.memory_pages_max });
-    }
-    let mut store = Store::new(engine.wasmtime(), State::new(params.memory_pages_max, log));
-    store.limiter(|state| &mut state.limit);
-    let instance = artifact.linked().instantiate(&mut store).map_err(instantiate_error)?;
-    let memory = ready_heap(&mut store, &instance)?;
-    let entry = instance
-        .get_typed_func::<(u32, u32), u64>(&mut store, "validate_block")
-        .map_err(|_| ExecuteError::MissingExport { name: "validate_block" })?;
-    let (pointer, length) = pieces.write(&mut store)?;
-    let returned = entry.call(&mut store, (pointer, length)).map_err(|error| end(&error))?;
-    reply(store, memory, returned)
+    Instance::new(engine, artifact, params, log)?.validate_block(input)
 }
 
 /// Finds the memory and the heap base, from now on available to host functions.
-fn ready_heap(store: &mut Store<State>, instance: &Instance) -> Result<Memory, ExecuteError> {
+fn ready_heap(
+    store: &mut Store<State>,
+    instance: &wasmtime::Instance,
+) -> Result<Memory, ExecuteError> {
     let missing = |name| ExecuteError::MissingExport { name };
     let memory = instance.get_memory(&mut *store, "memory").ok_or(missing("memory"))?;
     let heap_base = instance
@@ -138,20 +172,6 @@ fn reply(store: Store<State>, memory: Memory, returned: u64) -> Result<Reply, Ex
 fn end(error: &wasmtime::Error) -> ExecuteError {
     match classify(error) {
         Ending::Trap { kind, text } => ExecuteError::Trap { kind, text },
-        Ending::MachineMemory { text } => ExecuteError::MachineMemory { text },
-    }
-}
-
-/// A `start` function may trap here under a smaller memory limit than preparation had.
-fn instantiate_error(error: wasmtime::Error) -> ExecuteError {
-    if error.downcast_ref::<wasmtime::Trap>().is_some() {
-        return end(&error);
-    }
-    match classify(&error) {
-        Ending::Trap { kind: crate::TrapKind::HostCall, text } => {
-            ExecuteError::Trap { kind: crate::TrapKind::HostCall, text }
-        }
-        Ending::Trap { text, .. } => ExecuteError::Instantiate { text },
         Ending::MachineMemory { text } => ExecuteError::MachineMemory { text },
     }
 }

@@ -275,3 +275,16 @@ fn a_host_function_called_by_the_start_function_traps() {
     let error = shared::checked(&text).unwrap_err();
     assert!(error.to_string().contains("before the instance was ready"), "{error}");
 }
+
+#[test]
+fn the_start_function_runs_once_and_before_the_call() {
+    // Under the name that it is exported by, which the guest may have taken for something else.
+    let text = runtime("", &numbers(1)).replace(
+        "(func $give",
+        r#"(func $start (i32.store (i32.const 0) (i32.add (i32.load (i32.const 0)) (i32.const 7))))
+        (start $start)
+        (func (export "lazaret start") unreachable)
+        (func $give"#,
+    );
+    assert_eq!(as_numbers(run(&text, b"").unwrap().output()), [7]);
+}

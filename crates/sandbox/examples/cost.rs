@@ -20,9 +20,12 @@ fn main() {
     let role = std::env::args().nth(1);
     match role.as_deref() {
         Some("worker") => be_worker(&[]),
-        Some("nested") => {
-            be_worker(&[Layer::WorkerFilter, Layer::JobFilter, Layer::NoNestedNamespaces])
-        }
+        Some("nested") => be_worker(&[
+            Layer::WorkerFilter,
+            Layer::LoadingFilter,
+            Layer::JobFilter,
+            Layer::NoNestedNamespaces,
+        ]),
         _ => {
             for role in ["worker", "nested"] {
                 let mut worker = Command::new("/proc/self/exe");

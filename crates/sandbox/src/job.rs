@@ -81,7 +81,8 @@ pub struct JobJail {
 }
 
 /// Takes away what no job ever needs (docs/jail.md, step 9): every descriptor but `channel`,
-/// which becomes [`CHANNEL`]; every capability. Ends the process if the worker is already gone.
+/// which becomes [`CHANNEL`]; every capability; and in a job that executes the calls that loading
+/// does not take. Ends the process if the worker is already gone.
 ///
 /// What depends on the work comes later, in [`JobJail::limit`], so that a job can wait here,
 /// confined, before there is work for it.
@@ -118,6 +119,9 @@ pub fn confine(start: JobStart, kind: JobKind, channel: OwnedFd) -> Result<JobJa
         }
         Ok(())
     })?;
+    if kind == JobKind::Execute {
+        record.apply(Layer::LoadingFilter, || filter::install(&filters.loading))?;
+    }
     Ok(JobJail { record, kind, channel, clock_pages, filters })
 }
 
@@ -143,8 +147,8 @@ impl JobJail {
 
     /// Closes every descriptor but the channel: after the work has been mapped.
     ///
-    /// Not to be called while a loader still needs one, as Wasmtime does for copy-on-write
-    /// memory. Values that own the descriptors must not be dropped afterwards.
+    /// Not to be called while one is still needed, as Wasmtime needs the artifact's to make
+    /// copy-on-write memory. Values that own the descriptors must not be dropped afterwards.
     ///
     /// # Errors
     /// As `close_range(2)`.

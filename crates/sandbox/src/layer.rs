@@ -77,6 +77,8 @@ layers! {
     JobParentDeath = "job-parent-death",
     /// Job: no capability at all.
     JobCapabilities = "job-capabilities",
+    /// Job that executes: the list of system calls for taking and loading its work.
+    LoadingFilter = "loading-filter",
     /// Job: `setrlimit(2)` for memory, CPU, stack, files, processes.
     JobLimits = "job-limits",
     /// Job: no new descriptor.

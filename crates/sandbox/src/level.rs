@@ -69,6 +69,7 @@ fn need(layer: Layer) -> Need {
         | Layer::JobCapabilities
         | Layer::JobLimits
         | Layer::NoNewDescriptors
+        | Layer::LoadingFilter
         | Layer::JobFilter => Need::Core,
 
         Layer::Session

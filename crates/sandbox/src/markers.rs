@@ -15,7 +15,7 @@ use crate::sys;
 
 /// A fault outside Wasm code: SIGSEGV, SIGBUS, SIGILL, SIGFPE or SIGTRAP.
 pub const EXIT_FAULTED: i32 = 110;
-/// `abort(3)` before the final filter; under it, abort is a kill by SIGSYS.
+/// `abort(3)` before a job's first filter; under it, abort is a kill by SIGSYS.
 pub const EXIT_ABORTED: i32 = 111;
 /// A panic.
 pub const EXIT_PANICKED: i32 = 112;

@@ -117,14 +117,18 @@ fn run_execute(
         Err(error) => end(&jail, &[], Claim::ArtifactUnusable(claims::with_causes(&error))),
     };
     let mapped = or_unable(&jail, Mapped::open(&input, u64::MAX));
-    // The mapping is enough. The artifact's descriptor stays: images of memory are mapped out of it.
-    drop(input);
-    let closed = close_the_last_doors(&mut jail, Role::Execute, &[artifact.text()]);
-    or_unable(&jail, closed);
+    let sealed = seal(&mut jail, Role::Execute, &[artifact.text()]);
+    or_unable(&jail, sealed);
+    // Sealed first, for the sake of an artifact that runs something although none should.
+    let instance = pvf::Instance::new(engine, &artifact, &params, log_to_worker());
+    // What is mapped is enough.
+    or_unable(&jail, jail.close_all_but_channel());
+    let filtered = jail.enter_final_filter();
+    or_unable(&jail, filtered);
     let Some(input) = claims::pvf_input(&work.input, &mapped) else {
         end_unable(&jail, "its input is shorter than the parent head in it");
     };
-    match pvf::validate_block(engine, &artifact, &params, input, log_to_worker()) {
+    match instance.and_then(|instance| instance.validate_block(input)) {
         Err(error) => end(&jail, &[], claims::of_execution(error, &work.params)),
         Ok(reply) if reply.output().len() as u64 > u64::from(work.limits.output_bytes) => {
             let limit_bytes = work.limits.output_bytes.into();
@@ -219,20 +223,23 @@ fn run_inspect(mut jail: JobJail, work: &Inspect, descriptors: Vec<OwnedFd>) -> 
 
 /// After this nothing can be opened, made executable or told the time, and only the calls of the
 /// final filter are left.
-///
-/// A preparation keeps its clock: the compiler times its own passes. What it reads reaches nobody,
-/// because the artifact is the same whatever the time.
 pub(crate) fn close_the_last_doors(
     jail: &mut JobJail,
     role: Role,
     text: &[&[u8]],
 ) -> Result<(), StepError> {
+    seal(jail, role, text)?;
+    jail.enter_final_filter()
+}
+
+/// A preparation keeps its clock: the compiler times its own passes. What it reads reaches nobody,
+/// because the artifact is the same whatever the time.
+fn seal(jail: &mut JobJail, role: Role, text: &[&[u8]]) -> Result<(), StepError> {
     let clocks = match role {
         Role::Execute => Clocks::Removed,
         Role::Prepare => Clocks::Kept,
     };
-    jail.seal(&Seal { text, clocks })?;
-    jail.enter_final_filter()
+    jail.seal(&Seal { text, clocks })
 }
 
 /// Sets the heap limit that is the same on every machine. Beyond it the allocator sends this claim,

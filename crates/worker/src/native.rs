@@ -51,8 +51,7 @@ impl Native {
     }
 }
 
-/// Runs an artifact that is machine code, with the descriptors open that an artifact of the engine
-/// keeps open: its own.
+/// Runs an artifact that is machine code.
 pub(crate) fn execute(
     mut jail: JobJail,
     native: Native,
@@ -62,7 +61,9 @@ pub(crate) fn execute(
     let text = or_unable(&jail, memfd::check_sealed(artifact, u64::MAX));
     let text = or_unable(&jail, (native.map)(artifact, text as usize));
     let arena = (native.arena)(&or_unable(&jail, Mapped::open(&input, u64::MAX)));
-    drop(input);
+    or_unable(&jail, jail.close_all_but_channel());
+    // The descriptor is closed under it.
+    std::mem::forget(input);
     let closed = close_the_last_doors(&mut jail, Role::Execute, &[text]);
     or_unable(&jail, closed);
     job::end((native.run)(text, arena))

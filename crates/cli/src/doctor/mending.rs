@@ -67,7 +67,7 @@ pub(crate) fn mending(off: &Off<'_>, facts: &Facts) -> Mending {
             namespaces(off, facts)
         }
         "no-nested-namespaces" => nested(off, facts),
-        "worker-filter" | "job-filter" => filters(off, facts),
+        "worker-filter" | "loading-filter" | "job-filter" => filters(off, facts),
         "landlock" => landlock(off, facts),
         "session-keyring" => keyring(off, facts),
         "sealed-text" | "deny-write-execute" => newer_kernel(off, facts),

@@ -300,7 +300,7 @@ fn what_follows_from_no_user_namespace(seen: &Seen) -> Result<(), Miss> {
 }
 
 fn no_seccomp(seen: &Seen) -> Result<(), Miss> {
-    for name in ["worker-filter", "job-filter"] {
+    for name in ["worker-filter", "loading-filter", "job-filter"] {
         let (call, knob) = ("seccomp SECCOMP_SET_MODE_FILTER", "CONFIG_SECCOMP_FILTER, seccomp");
         holds!(seen, seen.is_off(name, call, libc::EINVAL, knob));
         holds!(seen, seen.missing().contains(&name));

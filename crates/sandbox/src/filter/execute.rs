@@ -1,4 +1,4 @@
-//! The final list of an execute job: what instantiating and calling an artifact takes.
+//! The final list of an execute job: what calling an instance takes.
 //!
 //! None of these calls waits for anything but the reader of the reply, gives a descriptor, names
 //! a path or another process, or makes memory executable. A job that made no progress on the
@@ -14,7 +14,6 @@ const READ_WRITE: u64 = (c::PROT_READ | c::PROT_WRITE) as u64;
 const ANONYMOUS: u64 = (c::MAP_PRIVATE | c::MAP_ANONYMOUS) as u64;
 const ANONYMOUS_MAY: u64 =
     (c::MAP_FIXED | c::MAP_FIXED_NOREPLACE | c::MAP_NORESERVE | c::MAP_STACK) as u64;
-const IMAGE: u64 = (c::MAP_PRIVATE | c::MAP_FIXED) as u64;
 
 /// The rows.
 pub const ROWS: &[Row] = &[
@@ -23,11 +22,6 @@ pub const ROWS: &[Row] = &[
         c::SYS_mmap,
         &[Within(2, READ_WRITE), With(3, ANONYMOUS, ANONYMOUS_MAY)],
         "allocations, Wasm memories and stacks: private, never executable, never populated",
-    ),
-    row(
-        c::SYS_mmap,
-        &[Within(2, READ_WRITE), With(3, IMAGE, c::MAP_NORESERVE as u64)],
-        "copy-on-write memory images out of the artifact's own file",
     ),
     row(c::SYS_mprotect, &[Within(2, READ_WRITE)], "memory.grow, heap growth"),
     row(c::SYS_munmap, &[], "freeing"),

@@ -5,6 +5,7 @@
 //! before anything else, the second have a bit set that no row's number has.
 
 pub mod execute;
+pub mod loading;
 pub mod prepare;
 pub mod worker;
 
@@ -47,9 +48,10 @@ pub(crate) const fn row(call: i64, when: &'static [When], why: &'static str) -> 
 /// A compiled filter.
 pub(crate) type Program = BpfProgram;
 
-/// The final filters, compiled before the first fork.
+/// The filters of jobs, compiled before the first fork.
 #[derive(Debug)]
 pub(crate) struct Filters {
+    pub(crate) loading: Program,
     execute: Program,
     prepare: Program,
 }
@@ -57,11 +59,13 @@ pub(crate) struct Filters {
 impl Filters {
     pub(crate) fn compile() -> Result<Self, Refusal> {
         Ok(Filters {
+            loading: compile(loading::rows())?,
             execute: compile(execute::ROWS.iter().copied())?,
             prepare: compile(prepare::rows())?,
         })
     }
 
+    /// The final one.
     pub(crate) fn of(&self, kind: JobKind) -> &Program {
         match kind {
             JobKind::Execute => &self.execute,
@@ -136,6 +140,7 @@ mod tests {
     #[test]
     fn no_call_is_allowed_both_with_and_without_conditions() {
         assert_unambiguous(execute::ROWS.iter().copied());
+        assert_unambiguous(loading::rows());
         assert_unambiguous(prepare::rows());
         assert_unambiguous(worker::rows());
     }
@@ -150,7 +155,7 @@ mod tests {
     #[test]
     fn every_call_of_a_job_is_also_one_of_its_worker() {
         let worker: Vec<_> = worker::rows().map(|row| row.call).collect();
-        for row in execute::ROWS.iter().copied().chain(prepare::rows()) {
+        for row in loading::rows().chain(prepare::rows()) {
             assert!(worker.contains(&row.call), "call {} dies by the worker's filter", row.call);
         }
     }

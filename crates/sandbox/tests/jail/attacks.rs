@@ -41,7 +41,7 @@ const PLAIN: Case = Case {
     ends: "exited 0",
 };
 
-const NO_FILTERS: &[Layer] = &[Layer::WorkerFilter, Layer::JobFilter];
+const NO_FILTERS: &[Layer] = &[Layer::WorkerFilter, Layer::LoadingFilter, Layer::JobFilter];
 
 /// In the whole jail.
 const fn jailed(name: &'static str, attack: fn(&'static [u8]) -> i32, ends: &'static str) -> Case {
@@ -110,8 +110,9 @@ pub(crate) const CASES: &[Case] = &[
         ..jailed("a_prepare_job_opens_nothing", |_| got(open("/etc/shadow")), KILLED)
     },
     Case {
+        kind: JobKind::Prepare,
         before_seal: Some(|| std::process::abort()),
-        ..jailed("an_abort_before_the_final_filter_ends_with_its_marker", |_| 0, "exited 111")
+        ..jailed("an_abort_before_a_jobs_filter_ends_with_its_marker", |_| 0, "exited 111")
     },
     Case {
         before_seal: Some(|| got(open("/etc/shadow"))),
@@ -120,6 +121,15 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         before_seal: Some(|| got(thread())),
         ..jailed("the_workers_filter_lets_no_job_start_a_thread", |_| 0, KILLED)
+    },
+    Case {
+        before_seal: Some(|| got(memory_file())),
+        ..jailed("a_job_that_loads_has_less_than_its_worker", |_| 0, KILLED)
+    },
+    Case {
+        before_seal: Some(|| got(open("/etc/shadow"))),
+        left_out: &[Layer::WorkerFilter, Layer::JobFilter],
+        ..jailed("a_job_that_loads_opens_nothing_by_its_own_list", |_| 0, KILLED)
     },
     Case {
         kind: JobKind::Prepare,
@@ -135,14 +145,14 @@ pub(crate) const CASES: &[Case] = &[
     looking("the_host_has_no_name", no_name),
     looking("the_id_is_nobodys", || refused_unless(rustix::process::getuid().as_raw() == 65_532)),
     Case {
-        left_out: &[Layer::EmptyRoot, Layer::WorkerFilter, Layer::JobFilter],
+        left_out: &[Layer::EmptyRoot, Layer::WorkerFilter, Layer::LoadingFilter, Layer::JobFilter],
         ..looking("without_an_empty_root_landlock_hides_every_file", || {
             unless_errno(open("/etc/passwd"), &[c::EACCES])
                 .max(unless_errno(open("/proc/self/maps"), &[c::EACCES]))
         })
     },
     Case {
-        left_out: &[Layer::Landlock, Layer::WorkerFilter, Layer::JobFilter],
+        left_out: &[Layer::Landlock, Layer::WorkerFilter, Layer::LoadingFilter, Layer::JobFilter],
         ..looking("without_landlock_the_empty_root_has_no_file", || {
             unless_errno(open("/etc/passwd"), &[c::ENOENT])
                 .max(unless_errno(open("/proc/self/maps"), &[c::ENOENT]))
@@ -150,7 +160,12 @@ pub(crate) const CASES: &[Case] = &[
         })
     },
     Case {
-        left_out: &[Layer::PidNamespace, Layer::WorkerFilter, Layer::JobFilter],
+        left_out: &[
+            Layer::PidNamespace,
+            Layer::WorkerFilter,
+            Layer::LoadingFilter,
+            Layer::JobFilter,
+        ],
         ..looking("without_a_pid_namespace_no_stranger_can_be_signalled", || {
             unless_errno(kill(1, 0), &[c::EPERM, c::ESRCH])
         })
@@ -255,6 +270,10 @@ fn raw(number: i64, a: [i64; 6]) -> i64 {
 fn open(path: &str) -> i64 {
     let path = std::ffi::CString::new(path).expect("no zero");
     raw(c::SYS_openat, [c::AT_FDCWD.into(), path.as_ptr() as i64, 0, 0, 0, 0])
+}
+
+fn memory_file() -> i64 {
+    raw(c::SYS_memfd_create, [c"any".as_ptr() as i64, 0, 0, 0, 0, 0])
 }
 
 fn socket(family: i32) -> i64 {
