@@ -5,12 +5,15 @@ use std::{
     time::Duration,
 };
 
-use crate::{Fault, Host, JailLevel, PrepareLimits};
+use crate::{Fault, Host, JailLevel, Lanes, PrepareLimits, queue::Room};
 
-/// Requests that may wait for a worker of one role.
+/// Requests that may wait in one lane for a worker of one role.
 const WAITING_MAX_DEFAULT: usize = 4096;
-const EXECUTE_WORKERS_DEFAULT: usize = 4;
-const PREPARE_WORKERS_DEFAULT: usize = 2;
+const EXECUTE_WORKERS_DEFAULT: Workers = Workers { for_all: 4, for_critical: 0 };
+const PREPARE_WORKERS_DEFAULT: Workers = Workers { for_all: 1, for_critical: 1 };
+/// How long a worker may be idle.
+const IDLE_MAX_DEFAULT: Duration = Duration::from_secs(300);
+const IDLE_MAX_MIN: Duration = Duration::from_millis(1);
 /// Hot artifacts in memory, in bytes.
 const HOT_BYTES_MAX_DEFAULT: u64 = 1024 * 1024 * 1024;
 
@@ -36,6 +39,21 @@ impl Default for Patience {
     }
 }
 
+/// How many workers of one role there may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Workers {
+    for_all: usize,
+    /// Beside those, for critical lanes only.
+    for_critical: usize,
+}
+
+impl Workers {
+    pub(crate) fn room(self, waiting_max: usize) -> Room {
+        let soft = self.for_all.max(1);
+        Room { soft, hard: soft.saturating_add(self.for_critical), waiting_max }
+    }
+}
+
 /// Settings of a [`Host`]; every one has a default.
 #[derive(Clone, Debug)]
 #[must_use]
@@ -43,8 +61,10 @@ pub struct Builder {
     pub(crate) cache_dir: Option<PathBuf>,
     pub(crate) worker_program: Option<PathBuf>,
     pub(crate) jail: JailLevel,
-    pub(crate) execute_workers: usize,
-    pub(crate) prepare_workers: usize,
+    pub(crate) lanes: Lanes,
+    pub(crate) execute_workers: Workers,
+    pub(crate) prepare_workers: Workers,
+    pub(crate) idle_max: Duration,
     pub(crate) waiting_max: usize,
     pub(crate) hot_bytes_max: u64,
     pub(crate) prepare_limits: PrepareLimits,
@@ -57,6 +77,8 @@ impl Default for Builder {
             cache_dir: None,
             worker_program: None,
             jail: JailLevel::Strict,
+            lanes: Lanes::pvf(),
+            idle_max: IDLE_MAX_DEFAULT,
             execute_workers: EXECUTE_WORKERS_DEFAULT,
             prepare_workers: PREPARE_WORKERS_DEFAULT,
             waiting_max: WAITING_MAX_DEFAULT,
@@ -88,19 +110,45 @@ impl Builder {
         self
     }
 
+    /// The lanes of calls; [`Lanes::pvf`] by default.
+    pub fn lanes(mut self, lanes: Lanes) -> Self {
+        self.lanes = lanes;
+        self
+    }
+
     /// Calls that may run at once, at least 1; 4 by default.
     pub fn execute_workers(mut self, count: usize) -> Self {
-        self.execute_workers = count.max(1);
+        self.execute_workers.for_all = count;
         self
     }
 
-    /// Preparations that may run at once, at least 1; 2 by default.
+    /// Calls of critical lanes that may run beside those; 0 by default.
+    pub fn critical_execute_workers(mut self, count: usize) -> Self {
+        self.execute_workers.for_critical = count;
+        self
+    }
+
+    /// Preparations that may run at once, at least 1; 1 by default.
     pub fn prepare_workers(mut self, count: usize) -> Self {
-        self.prepare_workers = count.max(1);
+        self.prepare_workers.for_all = count;
         self
     }
 
-    /// Requests that may wait for a worker before the next is told [`Fault::Busy`]; 4096 by default.
+    /// Preparations for which a call waits that may run beside those; 1 by default.
+    pub fn critical_prepare_workers(mut self, count: usize) -> Self {
+        self.prepare_workers.for_critical = count;
+        self
+    }
+
+    /// How long a worker may be idle before it is ended, but for the one that was used last; 5 minutes
+    /// by default.
+    pub fn idle_max(mut self, time: Duration) -> Self {
+        self.idle_max = time.max(IDLE_MAX_MIN);
+        self
+    }
+
+    /// Requests that may wait in one lane before the next there is told [`Fault::Busy`]; 4096 by
+    /// default.
     pub fn waiting_max(mut self, count: usize) -> Self {
         self.waiting_max = count;
         self

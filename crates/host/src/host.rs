@@ -2,19 +2,21 @@
 
 use std::{
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use lazaret_wire::greeting::{Layer, LayerState, Role};
 
 use crate::{
-    Answer, Builder, Code, Fault, Inspection, JailLevel, Limits, Params, PrepareFacts,
-    PrepareLimits, Retry,
-    artifacts::{STORE_BYTES_MAX, Shelf, Store, UNUSED_MAX},
+    Answer, Builder, Code, Fault, Group, Inspection, JailLevel, Lane, Lanes, Limits, Params,
+    PrepareFacts, PrepareLimits, Retry,
+    artifacts::{Purpose, STORE_BYTES_MAX, Shelf, Store, UNUSED_MAX},
+    builder::Workers,
+    gate::Gate,
     judge::Waiting,
     pipeline,
     request::{Input, Output},
-    worker::{Pool, Spawner, Terms},
+    worker::{Pool, Spawner, Terms, Urgency},
 };
 
 /// Runs untrusted code. Cloning shares it; when the last clone is gone, its workers are killed.
@@ -26,6 +28,7 @@ pub struct Host {
 pub(crate) struct Shared {
     pub(crate) execute_workers: Pool,
     pub(crate) prepare_workers: Pool,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) store: Option<Store>,
     pub(crate) prepare_limits: PrepareLimits,
@@ -53,6 +56,8 @@ pub(crate) struct Call {
     pub(crate) limits: Limits,
     pub(crate) retry: Retry,
     pub(crate) deadline: Option<Instant>,
+    pub(crate) lane: Lane,
+    pub(crate) group: Option<Group>,
 }
 
 impl Host {
@@ -64,19 +69,22 @@ impl Host {
     pub(crate) async fn start(settings: Builder) -> Result<Self, Fault> {
         let spawner = Spawner::new(settings.worker_program.as_deref())
             .map_err(|error| Fault::Spawn(error.into()))?;
-        let pool = |role, count| {
+        let pool = |role, lanes: &Lanes, workers: Workers| {
             let terms = Terms { role, jail: settings.jail, patience: settings.patience };
-            Pool::new(terms, spawner.clone(), count, settings.waiting_max)
+            let room = workers.room(settings.waiting_max);
+            Pool::new(terms, spawner.clone(), lanes, room, settings.idle_max)
         };
-        let execute_workers = pool(Role::Execute, settings.execute_workers);
-        let prepare_workers = pool(Role::Prepare, settings.prepare_workers);
+        let execute_workers = pool(Role::Execute, &settings.lanes, settings.execute_workers);
+        let prepare_workers =
+            pool(Role::Prepare, &Lanes::of_preparation(), settings.prepare_workers);
         let store = settings.cache_dir.as_deref().map(Store::open).transpose()?;
         if let Some(store) = store.clone() {
             tokio::task::spawn_blocking(move || {
                 store.prune(SystemTime::now(), STORE_BYTES_MAX, UNUSED_MAX);
             });
         }
-        let facts = execute_workers.lease().await?.facts()?.clone();
+        let urgency = Urgency::new(Lane::default());
+        let facts = execute_workers.lease(&urgency).await?.facts()?.clone();
         let filter_is_on = facts
             .layers
             .iter()
@@ -84,6 +92,7 @@ impl Host {
         let shared = Shared {
             execute_workers,
             prepare_workers,
+            gate: Arc::default(),
             shelf: Shelf::new(settings.hot_bytes_max),
             store,
             prepare_limits: settings.prepare_limits,
@@ -102,7 +111,26 @@ impl Host {
     /// Calls code once with one input, preparing the code first if need be. Dropping the future
     /// withdraws the call and kills its job; a preparation goes on for whoever else needs it.
     pub(crate) async fn execute(&self, call: Call) -> Result<Answer<Output>, Fault> {
-        pipeline::execute(self.shared.clone(), call).await
+        let pass = self.shared.gate.enter(call.group)?;
+        pass.while_inside(pipeline::execute(self.shared.clone(), call)).await
+    }
+
+    /// Ends every call of these groups with [`Fault::Withdrawn`], whether it waits or runs, and says how
+    /// many those were.
+    pub fn withdraw(&self, groups: &[Group]) -> usize {
+        self.shared.gate.withdraw(|group| groups.contains(group))
+    }
+
+    /// Ends every call that is of some other group than these; calls of no group go on. For a
+    /// validator: the active leaves and their ancestors are what is still wanted.
+    pub fn withdraw_all_but(&self, groups: &[Group]) -> usize {
+        self.shared.gate.withdraw(|group| !groups.contains(group))
+    }
+
+    /// Lets no more requests in, and waits until those inside have their answers. Those that have none
+    /// after `patience` end with [`Fault::ShuttingDown`] and their jobs are killed.
+    pub async fn shut_down(&self, patience: Duration) {
+        self.shared.gate.close(patience).await;
     }
 
     /// Prepares code under the limits of execution, so that a later call finds its artifact.
@@ -111,8 +139,13 @@ impl Host {
         code: &Code,
         params: &Params,
     ) -> Result<Answer<PrepareFacts>, Fault> {
-        let purpose = crate::artifacts::Purpose::Execution;
-        pipeline::prepare(self.shared.clone(), code.clone(), params.clone(), purpose).await
+        self.make(code, params, Purpose::Execution).await
+    }
+
+    /// Prepares code soon, because a call of it is to be expected. Nobody waits for it, and it waits
+    /// for everybody else; a call that comes meanwhile makes it urgent.
+    pub fn heads_up(&self, code: &Code, params: &Params) {
+        pipeline::prepare_soon(&self.shared, code, params);
     }
 
     /// Says whether code may be accepted at all: prepares it under the stricter limits.
@@ -121,13 +154,25 @@ impl Host {
         code: &Code,
         params: &Params,
     ) -> Result<Answer<PrepareFacts>, Fault> {
-        let purpose = crate::artifacts::Purpose::Precheck;
-        pipeline::prepare(self.shared.clone(), code.clone(), params.clone(), purpose).await
+        self.make(code, params, Purpose::Precheck).await
+    }
+
+    async fn make(
+        &self,
+        code: &Code,
+        params: &Params,
+        purpose: Purpose,
+    ) -> Result<Answer<PrepareFacts>, Fault> {
+        let pass = self.shared.gate.enter(None)?;
+        let (code, params) = (code.clone(), params.clone());
+        pass.while_inside(pipeline::prepare(self.shared.clone(), code, params, purpose)).await
     }
 
     /// Says what code is, without compiling it. The code is read in a jailed job, as always.
     pub async fn inspect(&self, code: &Code, params: &Params) -> Result<Answer<Inspection>, Fault> {
-        pipeline::inspect(self.shared.clone(), code.clone(), params.clone()).await
+        let pass = self.shared.gate.enter(None)?;
+        let (code, params) = (code.clone(), params.clone());
+        pass.while_inside(pipeline::inspect(self.shared.clone(), code, params)).await
     }
 }
 

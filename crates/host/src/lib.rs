@@ -40,10 +40,13 @@ mod artifacts;
 mod blob;
 mod builder;
 mod code;
+mod gate;
 mod host;
 mod judge;
+mod lanes;
 mod pipeline;
 pub mod pvf;
+mod queue;
 mod request;
 mod retry;
 mod verdict;
@@ -52,7 +55,9 @@ mod worker;
 pub use artifacts::{Origin, PrepareFacts};
 pub use builder::{Builder, Patience};
 pub use code::{CODE_BYTES_MAX, Code, CodeError};
+pub use gate::Group;
 pub use host::{Host, Security};
+pub use lanes::{Lane, Lanes};
 pub use lazaret_wire::{
     greeting::{JailLevel, Layer, LayerState},
     params::{CodeFormat, HEAP_PAGES_ESTIMATE, MAX_MEMORY_PAGES_DEFAULT, Params},

@@ -1,6 +1,7 @@
 //! The way of a request, top to bottom: artifact, worker, job, judgement, retry, answer.
 
 use std::{
+    io,
     os::fd::AsFd,
     sync::Arc,
     time::{Instant, SystemTime},
@@ -15,13 +16,19 @@ use tokio::{sync::oneshot, time::timeout_at};
 use crate::{
     Answer, ArtifactUse, Code, Doubt, Fault, Inspection, LogLine, Origin, Params, PrepareFacts,
     Refusal, Retry, Usage, Verdict,
-    artifacts::{Artifact, Found, Key, Preparation, Promise, Purpose, STORE_BYTES_MAX, UNUSED_MAX},
+    artifacts::{
+        Artifact, Found, Key, Preparation, Promise, Purpose, STORE_BYTES_MAX, UNUSED_MAX, Waiter,
+    },
     blob::Blob,
     host::{Call, Shared},
     judge::{Asked, Judged, Outcome, judge},
+    lanes::{
+        Lane,
+        preparation::{ASKED, CRITICAL, HEADS_UP},
+    },
     request::{Output, or_never},
     retry::pause_before_retry,
-    worker::Pool,
+    worker::{Pool, Urgency},
 };
 
 /// What came of one job, or of the try to have one.
@@ -34,9 +41,18 @@ struct Ran {
     blob: Option<Blob>,
 }
 
+/// What one job is to do.
+struct Order<A> {
+    asked: Asked,
+    work: Work,
+    deadline: Option<Instant>,
+    /// Gives the memfds that go with it, once there is a worker: what waits holds no descriptor.
+    attached: A,
+}
+
 /// Calls code once.
 pub(crate) async fn execute(host: Arc<Shared>, call: Call) -> Result<Answer<Output>, Fault> {
-    let input_bytes = call.input.bytes.len();
+    let input_bytes = call.input.len();
     if input_bytes > call.limits.input_bytes_max {
         let limit_bytes = call.limits.input_bytes_max;
         let refusal = Refusal::InputTooLarge { bytes: input_bytes, limit_bytes };
@@ -50,7 +66,7 @@ pub(crate) async fn execute(host: Arc<Shared>, call: Call) -> Result<Answer<Outp
     let mut attempt = 1;
     loop {
         // A preparation that is under way goes on without us.
-        let prepared = artifact(&host, &call.code, &call.params, Purpose::Execution);
+        let prepared = artifact(&host, &call.code, &call.params, Purpose::Execution, CRITICAL);
         let prepared = timeout_at(or_never(call.deadline), prepared).await;
         let prepared = prepared.map_err(|_| Fault::Deadline)?;
         let (artifact, origin) = match prepared {
@@ -62,10 +78,13 @@ pub(crate) async fn execute(host: Arc<Shared>, call: Call) -> Result<Answer<Outp
             }
             Preparation::Failed(fault) => return Err(fault),
         };
-        let blobs = vec![artifact.blob.clone(), call.input.bytes.clone()];
-        let ran =
-            run(&host, &host.execute_workers, Asked::Execute, work.clone(), blobs, call.deadline)
-                .await;
+        let order = Order {
+            asked: Asked::Execute,
+            work: work.clone(),
+            deadline: call.deadline,
+            attached: || Ok(vec![artifact.blob.clone(), call.input.to_blob()?]),
+        };
+        let ran = run(&host, &host.execute_workers, &Urgency::new(call.lane), order).await;
         if let Some(pause) = pause_before_retry(call.retry, attempt, &ran.concluded) {
             if let Ok(Judged::Inconclusive(Doubt::ArtifactUnusable(_))) = ran.concluded {
                 // The job's word evicts nothing: the file is read and verified again instead.
@@ -104,7 +123,7 @@ pub(crate) async fn prepare(
     purpose: Purpose,
 ) -> Result<Answer<PrepareFacts>, Fault> {
     let limit = host.prepare_limits.precheck_cpu;
-    let (artifact, origin) = match artifact(&host, &code, &params, purpose).await {
+    let (artifact, origin) = match artifact(&host, &code, &params, purpose, ASKED).await {
         Preparation::Ready(artifact, origin) => (artifact, origin),
         Preparation::Refused(refusal) => return Ok(unrun(Verdict::Refused(refusal))),
         Preparation::Inconclusive(doubt) => return Ok(unrun(Verdict::Inconclusive(doubt))),
@@ -122,6 +141,12 @@ pub(crate) async fn prepare(
     Ok(Answer { artifact, ..unrun(verdict) })
 }
 
+/// Begins to prepare code, if nobody has.
+pub(crate) fn prepare_soon(host: &Arc<Shared>, code: &Code, params: &Params) {
+    // Whether it is there already or under way, nobody waits.
+    let _ = begin_artifact(host, code, params, Purpose::Execution, HEADS_UP);
+}
+
 /// Says what code is.
 pub(crate) async fn inspect(
     host: Arc<Shared>,
@@ -131,8 +156,9 @@ pub(crate) async fn inspect(
     let limits = host.prepare_limits.for_inspect();
     let code_bytes_max = host.prepare_limits.code_bytes_max;
     let work = Work::Inspect(Inspect { params, code_bytes_max, limits });
-    let blobs = vec![code.blob().clone()];
-    let ran = run(&host, &host.prepare_workers, Asked::Inspect, work, blobs, None).await;
+    let attached = || Ok(vec![code.blob().clone()]);
+    let order = Order { asked: Asked::Inspect, work, deadline: None, attached };
+    let ran = run(&host, &host.prepare_workers, &Urgency::new(ASKED), order).await;
     let verdict = match ran.concluded? {
         Judged::Inspected(output) => {
             let bytes = read_output(output, ran.blob)?;
@@ -156,19 +182,37 @@ async fn artifact(
     code: &Code,
     params: &Params,
     purpose: Purpose,
+    lane: Lane,
 ) -> Preparation {
+    match begin_artifact(host, code, params, purpose, lane) {
+        Ok(waiter) => waiter.settled().await,
+        Err(settled) => settled,
+    }
+}
+
+/// Sees to it that somebody prepares the artifact, at least as urgently as the lane says.
+fn begin_artifact(
+    host: &Arc<Shared>,
+    code: &Code,
+    params: &Params,
+    purpose: Purpose,
+    lane: Lane,
+) -> Result<Waiter, Preparation> {
     let key = key(host, code, params);
-    let waiter = match host.shelf.find(key, params.memory_pages_max, purpose) {
-        Found::Settled(settled) => return settled,
-        Found::UnderWay(waiter) => waiter,
+    match host.shelf.find(key, params.memory_pages_max, purpose) {
+        Found::Settled(settled) => Err(settled),
+        Found::UnderWay(waiter) => {
+            waiter.urgency.raise(lane);
+            Ok(waiter)
+        }
         Found::Absent(promise) => {
             let waiter = promise.waiter();
+            waiter.urgency.raise(lane);
             // A task of its own, so that it survives the request that began it.
             tokio::spawn(keep(promise, host.clone(), key, code.clone(), params.clone(), purpose));
-            waiter
+            Ok(waiter)
         }
-    };
-    waiter.settled().await
+    }
 }
 
 async fn keep(
@@ -179,11 +223,18 @@ async fn keep(
     params: Params,
     purpose: Purpose,
 ) {
-    let settled = match load(&host, key).await {
-        Some(artifact) => Preparation::Ready(artifact, Origin::Disk),
-        None => compile(&host, key, &code, &params, purpose).await,
+    let urgency = promise.urgency().clone();
+    let made = async {
+        match load(&host, key).await {
+            Some(artifact) => Ok(Preparation::Ready(artifact, Origin::Disk)),
+            None => Ok(compile(&host, key, &code, &params, (purpose, &urgency)).await),
+        }
     };
-    promise.settle(settled);
+    let settled = match host.gate.enter(None) {
+        Ok(pass) => pass.while_inside(made).await,
+        Err(fault) => Err(fault),
+    };
+    promise.settle(settled.unwrap_or_else(Preparation::Failed));
 }
 
 /// The artifact in the cache directory, if there is one that verifies.
@@ -200,7 +251,7 @@ async fn compile(
     key: Key,
     code: &Code,
     params: &Params,
-    purpose: Purpose,
+    (purpose, urgency): (Purpose, &Urgency),
 ) -> Preparation {
     let limits = &host.prepare_limits;
     let (asked, cpu) = match purpose {
@@ -215,8 +266,9 @@ async fn compile(
     });
     let mut attempt = 1;
     loop {
-        let blobs = vec![code.blob().clone()];
-        let ran = run(host, &host.prepare_workers, asked, work.clone(), blobs, None).await;
+        let attached = || Ok(vec![code.blob().clone()]);
+        let order = Order { asked, work: work.clone(), deadline: None, attached };
+        let ran = run(host, &host.prepare_workers, urgency, order).await;
         if let Some(pause) = pause_before_retry(Retry::Once, attempt, &ran.concluded) {
             tokio::time::sleep(pause).await;
             attempt += 1;
@@ -263,21 +315,22 @@ async fn save(host: &Shared, key: Key, blob: &Blob, facts: PrepareFacts) {
 
 /// Runs one job on a leased worker and judges it. When this future is dropped the work is withdrawn:
 /// the conversation goes on in its own task just long enough to have the job killed and reaped.
-async fn run(
-    host: &Shared,
-    pool: &Pool,
-    asked: Asked,
-    work: Work,
-    blobs: Vec<Blob>,
-    deadline: Option<Instant>,
-) -> Ran {
+async fn run<A>(host: &Shared, pool: &Pool, urgency: &Urgency, order: Order<A>) -> Ran
+where
+    A: FnOnce() -> io::Result<Vec<Blob>>,
+{
+    let Order { asked, work, deadline, attached } = order;
     if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
         return Fault::Deadline.into();
     }
-    let mut lease = match timeout_at(or_never(deadline), pool.lease()).await {
+    let mut lease = match timeout_at(or_never(deadline), pool.lease(urgency)).await {
         Ok(Ok(lease)) => lease,
         Ok(Err(fault)) => return fault.into(),
         Err(_) => return Fault::Deadline.into(),
+    };
+    let blobs = match attached() {
+        Ok(blobs) => blobs,
+        Err(error) => return Fault::Memory(error.into()).into(),
     };
     let limits = work.limits().clone();
     let (_still_wanted, mut withdrawn) = oneshot::channel();

@@ -3,14 +3,13 @@
 //! The types are those of Polkadot's `polkadot-parachain-primitives`, SCALE-encoded; the convention
 //! of the call is in the Polkadot specification, "Parachain validation functions".
 
-use std::{io, time::Instant};
+use std::time::Instant;
 
 use lazaret_wire::work;
 use parity_scale_codec::{Compact, Decode, Encode, Error, Input as Source};
 
 use crate::{
-    Answer, Code, Culprit, Fault, Host, Limits, Params, Refusal, Retry, Verdict, Vote,
-    blob::Blob,
+    Answer, Code, Culprit, Fault, Group, Host, Lane, Limits, Params, Refusal, Retry, Verdict, Vote,
     culprit,
     host::Call,
     request::{Input, Output},
@@ -103,21 +102,19 @@ impl Block {
         Self(Form::Parts(params))
     }
 
-    fn into_input(self) -> io::Result<Input> {
+    fn into_input(self) -> Input {
         match self.0 {
-            Form::Encoded(bytes) => {
-                Ok(Input { bytes: Blob::from_parts(&[&bytes])?, form: work::Input::PvfEncoded })
-            }
-            Form::Parts(params) => Ok(Input {
-                bytes: Blob::from_parts(&[&params.parent_head, &params.block_data])?,
+            Form::Encoded(bytes) => Input { pieces: [bytes].into(), form: work::Input::PvfEncoded },
+            Form::Parts(params) => Input {
                 form: work::Input::PvfParts(work::PvfParts {
-                    parent_head_bytes: u32::try_from(params.parent_head.len())
-                        .map_err(|_| io::ErrorKind::FileTooLarge)?,
+                    // A head that is longer makes an input beyond every limit.
+                    parent_head_bytes: params.parent_head.len().try_into().unwrap_or(u32::MAX),
                     relay_parent_number: params.relay_parent_number,
                     relay_parent_storage_root: params.relay_parent_storage_root,
                     block_data_bytes_max: BLOCK_DATA_BYTES_MAX,
                 }),
-            }),
+                pieces: [params.parent_head, params.block_data].into(),
+            },
         }
     }
 }
@@ -134,6 +131,10 @@ pub struct Settings {
     pub retry: Retry,
     /// After this moment the answer is worthless: a request that still waits is given up.
     pub deadline: Option<Instant>,
+    /// How urgent it is, beside the other calls of this host.
+    pub lane: Lane,
+    /// With which others it stands and falls ([`Host::withdraw`]).
+    pub group: Option<Group>,
 }
 
 /// What a validation found: the result as the guest encoded it, and read.
@@ -162,10 +163,12 @@ impl Host {
         let call = Call {
             code: code.clone(),
             params: settings.params.clone(),
-            input: block.into_input().map_err(|error| Fault::Memory(error.into()))?,
+            input: block.into_input(),
             limits: settings.limits.clone(),
             retry: settings.retry,
             deadline: settings.deadline,
+            lane: settings.lane,
+            group: settings.group,
         };
         let answer = self.execute(call).await?;
         let verdict = match answer.verdict {

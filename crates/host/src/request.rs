@@ -1,6 +1,10 @@
 //! What is asked of a host, and what it answers.
 
-use std::time::{Duration, Instant};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use lazaret_wire::{evidence, work};
 
@@ -91,8 +95,20 @@ pub enum Retry {
 /// What one call is given.
 #[derive(Clone, Debug)]
 pub(crate) struct Input {
-    pub(crate) bytes: Blob,
+    /// Plain memory while it waits: a descriptor is taken only once there is a worker.
+    pub(crate) pieces: Arc<[Vec<u8>]>,
     pub(crate) form: work::Input,
+}
+
+impl Input {
+    pub(crate) fn len(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.len() as u64).sum()
+    }
+
+    pub(crate) fn to_blob(&self) -> io::Result<Blob> {
+        let pieces: Vec<_> = self.pieces.iter().map(Vec::as_slice).collect();
+        Blob::from_parts(&pieces)
+    }
 }
 
 /// What is known when a request has run its course.

@@ -84,6 +84,9 @@ pub enum Fault {
     /// The deadline passed before the request ran.
     #[error("the deadline passed before the request ran")]
     Deadline,
+    /// Its group was withdrawn before it had an answer.
+    #[error("the request was withdrawn with its group")]
+    Withdrawn,
     /// No worker process could be started.
     #[error("cannot start a worker process")]
     Spawn(#[source] Arc<io::Error>),

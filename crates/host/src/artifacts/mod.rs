@@ -15,5 +15,5 @@ mod store;
 pub use file::PrepareFacts;
 pub(crate) use key::Key;
 pub use shelf::Origin;
-pub(crate) use shelf::{Artifact, Found, Preparation, Promise, Purpose, Shelf};
+pub(crate) use shelf::{Artifact, Found, Preparation, Promise, Purpose, Shelf, Waiter};
 pub(crate) use store::{STORE_BYTES_MAX, Store, UNUSED_MAX};

@@ -13,7 +13,9 @@ use tokio::sync::watch;
 use super::{file::PrepareFacts, key::Key};
 use crate::{
     blob::Blob,
+    lanes::preparation::HEADS_UP,
     verdict::{Doubt, Fault, Refusal},
+    worker::Urgency,
 };
 
 /// Artifacts in memory at the most, however small: each is a descriptor, of which a process commonly
@@ -78,7 +80,7 @@ struct Slots {
     hot_bytes: u64,
     /// Counts looks; what was looked at last has the highest number.
     looks: u64,
-    under_way: HashMap<(Key, Purpose), watch::Receiver<Option<Preparation>>>,
+    under_way: HashMap<(Key, Purpose), Waiter>,
     refused: HashMap<(Key, u32), Refusal>,
 }
 
@@ -105,17 +107,20 @@ impl Shelf {
         if let Some(refusal) = slots.refused.get(&(key, memory_pages)) {
             return Found::Settled(Preparation::Refused(refusal.clone()));
         }
-        if let Some(result) = slots.under_way.get(&(key, purpose)) {
-            return Found::UnderWay(Waiter(result.clone()));
+        if let Some(waiter) = slots.under_way.get(&(key, purpose)) {
+            return Found::UnderWay(waiter.clone());
         }
         let (settle, result) = watch::channel(None);
-        slots.under_way.insert((key, purpose), result);
+        // The one that begins it says how urgent it is.
+        let waiter = Waiter { result, urgency: Arc::new(Urgency::new(HEADS_UP)) };
+        slots.under_way.insert((key, purpose), waiter.clone());
         Found::Absent(Promise {
             shelf: self.clone(),
             key,
             memory_pages,
             purpose,
             settle,
+            waiter,
             is_kept: false,
         })
     }
@@ -134,11 +139,16 @@ impl Shelf {
 }
 
 /// Waits for someone else's preparation.
-pub(crate) struct Waiter(watch::Receiver<Option<Preparation>>);
+#[derive(Clone)]
+pub(crate) struct Waiter {
+    result: watch::Receiver<Option<Preparation>>,
+    /// How urgent the preparation is, to all who wait together.
+    pub(crate) urgency: Arc<Urgency>,
+}
 
 impl Waiter {
     pub(crate) async fn settled(mut self) -> Preparation {
-        match self.0.wait_for(Option::is_some).await {
+        match self.result.wait_for(Option::is_some).await {
             Ok(settled) => settled.clone().unwrap_or(Preparation::Failed(Fault::ShuttingDown)),
             // The promise was dropped unkept: its task was cancelled with its runtime.
             Err(_) => Preparation::Failed(Fault::ShuttingDown),
@@ -153,12 +163,18 @@ pub(crate) struct Promise {
     memory_pages: u32,
     purpose: Purpose,
     settle: watch::Sender<Option<Preparation>>,
+    waiter: Waiter,
     is_kept: bool,
 }
 
 impl Promise {
     pub(crate) fn waiter(&self) -> Waiter {
-        Waiter(self.settle.subscribe())
+        self.waiter.clone()
+    }
+
+    /// How urgent it is.
+    pub(crate) fn urgency(&self) -> &Arc<Urgency> {
+        &self.waiter.urgency
     }
 
     /// Puts the result on the shelf and wakes everyone who waits.

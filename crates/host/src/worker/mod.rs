@@ -5,15 +5,17 @@
 //! process   one worker: greeted, sent one frame at a time, killed when dropped
 //! link      its socket: frames with descriptors
 //! log_pipe  its standard error: lines, capped and escaped
-//! pool      which worker is whose
+//! pool      which worker is whose, and who gets the next one
+//! backoff   when to try again to start one
 //! ```
 
+mod backoff;
 mod link;
 mod log_pipe;
 mod pool;
 mod process;
 mod spawner;
 
-pub(crate) use pool::Pool;
+pub(crate) use pool::{Pool, Urgency};
 pub(crate) use process::Terms;
 pub(crate) use spawner::Spawner;

@@ -1,23 +1,30 @@
-//! The workers of one role: at most so many, started when first needed, each leased to one request.
-//!
-//! Requests wait in the order in which they came. Lanes with weights will stand here.
+//! The workers of one role: started when first needed, each leased to one request, ended when idle for
+//! long. Who gets the next one is for [`Queue`] to say.
 
 use std::{
     os::fd::BorrowedFd,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, Weak},
+    time::{Duration, Instant},
 };
 
 use lazaret_wire::work::Work;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use super::{
+    backoff::Backoff,
     process::{Afterwards, Answer, Facts, Process, Terms},
     spawner::Spawner,
 };
-use crate::verdict::Fault;
+use crate::{
+    lanes::{Lane, Lanes},
+    queue::{Full, Queue, Room, Ticket},
+    verdict::Fault,
+};
+
+/// How often idle workers are looked at, in parts of the time that they may be idle.
+const LOOKS_PER_IDLE_TIME: u32 = 4;
+/// The worker used last stays, so that a rare call finds one.
+const IDLE_KEPT: usize = 1;
 
 /// The workers of one role. Cloning shares them.
 #[derive(Clone)]
@@ -28,80 +35,182 @@ pub(crate) struct Pool {
 struct Shared {
     terms: Terms,
     spawner: Spawner,
-    /// One permit for each worker there may be.
-    permits: Arc<Semaphore>,
-    idle: Mutex<Vec<Process>>,
-    waiting: AtomicUsize,
-    waiting_max: usize,
+    state: Mutex<State>,
+}
+
+struct State {
+    queue: Queue<oneshot::Sender<Permit>>,
+    /// The one used last is last.
+    idle: Vec<Idle>,
+    backoff: Backoff,
+}
+
+struct Idle {
+    process: Process,
+    since: Instant,
+}
+
+/// The right to have a worker; given back when dropped.
+struct Permit {
+    pool: Pool,
+    ticket: Ticket,
 }
 
 /// One worker for one request. Dropping it gives the worker back.
 pub(crate) struct Lease {
     /// Always there until the worker is retired or given back.
     process: Option<Process>,
-    pool: Pool,
-    _permit: OwnedSemaphorePermit,
+    permit: Permit,
+}
+
+/// How urgent a request is, which may rise while it waits or runs.
+pub(crate) struct Urgency {
+    place: Mutex<Place>,
+}
+
+struct Place {
+    lane: Lane,
+    /// Where it waits or runs, once it does.
+    queued: Option<(Pool, Ticket)>,
 }
 
 impl Pool {
+    /// Must be called inside a tokio runtime.
     pub(crate) fn new(
         terms: Terms,
         spawner: Spawner,
-        workers_max: usize,
-        waiting_max: usize,
+        lanes: &Lanes,
+        room: Room,
+        idle_max: Duration,
     ) -> Self {
-        let permits = Arc::new(Semaphore::new(workers_max));
-        let idle = Mutex::default();
-        let waiting = AtomicUsize::new(0);
-        let shared = Shared { terms, spawner, permits, idle, waiting, waiting_max };
-        Self { shared: Arc::new(shared) }
+        let queue = Queue::new(&lanes.terms(), room);
+        let state = State { queue, idle: Vec::new(), backoff: Backoff::default() };
+        let shared = Arc::new(Shared { terms, spawner, state: Mutex::new(state) });
+        tokio::spawn(end_idle(Arc::downgrade(&shared), idle_max));
+        Self { shared }
     }
 
     /// Waits for a worker, starting one if none is idle and there may be one more.
-    pub(crate) async fn lease(&self) -> Result<Lease, Fault> {
-        let permit = self.permit().await?;
+    pub(crate) async fn lease(&self, urgency: &Urgency) -> Result<Lease, Fault> {
+        let permit = self.permit(urgency).await?;
         let process = match self.idle() {
             Some(process) => process,
-            None => Process::start(&self.shared.spawner, self.shared.terms).await?,
+            None => self.start().await?,
         };
-        Ok(Lease { process: Some(process), pool: self.clone(), _permit: permit })
+        Ok(Lease { process: Some(process), permit })
+    }
+
+    async fn permit(&self, urgency: &Urgency) -> Result<Permit, Fault> {
+        let (grant, granted) = oneshot::channel();
+        let waiting = Waiting::begin(self, urgency, grant)?;
+        self.grant();
+        let permit = granted.await.map_err(|_| Fault::ShuttingDown);
+        drop(waiting);
+        permit
+    }
+
+    /// Lets begin who may.
+    fn grant(&self) {
+        loop {
+            let next = self.state().queue.pop();
+            let Some((ticket, grant)) = next else { return };
+            // Whoever asked may have gone; then the permit is dropped, which grants to the next.
+            drop(grant.send(Permit { pool: self.clone(), ticket }));
+        }
     }
 
     /// An idle worker that is still there. One that died, or that speaks without being asked, ends
     /// here and costs no request its try.
     fn idle(&self) -> Option<Process> {
         loop {
-            let process = self.shared.idle.lock().expect("no panic while locked").pop()?;
+            let Idle { process, .. } = self.state().idle.pop()?;
             if process.is_quiet() {
                 return Some(process);
             }
         }
     }
 
-    async fn permit(&self) -> Result<OwnedSemaphorePermit, Fault> {
-        let permits = self.shared.permits.clone();
-        if let Ok(permit) = permits.clone().try_acquire_owned() {
-            return Ok(permit);
+    async fn start(&self) -> Result<Process, Fault> {
+        if let Some(fault) = self.state().backoff.refuses(Instant::now()) {
+            return Err(fault);
         }
-        let _place = Place::take(&self.shared)?;
-        permits.acquire_owned().await.map_err(|_| Fault::ShuttingDown)
+        let started = Process::start(&self.shared.spawner, self.shared.terms).await;
+        self.state().backoff.note(started.as_ref().err(), Instant::now());
+        started
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().expect("no panic while locked")
     }
 }
 
-/// A place among those who wait.
-struct Place<'a>(&'a AtomicUsize);
-
-impl<'a> Place<'a> {
-    fn take(shared: &'a Shared) -> Result<Self, Fault> {
-        let waiting = shared.waiting.fetch_add(1, Ordering::Relaxed);
-        let place = Self(&shared.waiting);
-        if waiting >= shared.waiting_max { Err(Fault::Busy { waiting }) } else { Ok(place) }
+/// Ends workers that were idle for too long, for as long as there is a pool.
+async fn end_idle(pool: Weak<Shared>, idle_max: Duration) {
+    loop {
+        tokio::time::sleep(idle_max / LOOKS_PER_IDLE_TIME).await;
+        let Some(shared) = pool.upgrade() else { return };
+        let pool = Pool { shared };
+        let mut state = pool.state();
+        let spare = state.idle.len().saturating_sub(IDLE_KEPT);
+        let stale = state.idle[..spare].iter().take_while(|idle| idle.since.elapsed() >= idle_max);
+        let stale = stale.count();
+        let ended: Vec<_> = state.idle.drain(..stale).collect();
+        drop(state);
+        drop(ended);
     }
 }
 
-impl Drop for Place<'_> {
+impl Urgency {
+    pub(crate) fn new(lane: Lane) -> Self {
+        Self { place: Mutex::new(Place { lane, queued: None }) }
+    }
+
+    /// Makes it more urgent, if the lane is more urgent than its own.
+    pub(crate) fn raise(&self, lane: Lane) {
+        let mut place = self.place.lock().expect("no panic while locked");
+        if lane >= place.lane {
+            return;
+        }
+        place.lane = lane;
+        if let Some((pool, ticket)) = place.queued.clone() {
+            drop(place);
+            pool.state().queue.raise(ticket, lane.place());
+            pool.grant();
+        }
+    }
+}
+
+/// A place in the queue, given up when dropped.
+struct Waiting<'a> {
+    pool: &'a Pool,
+    ticket: Ticket,
+}
+
+impl<'a> Waiting<'a> {
+    fn begin(
+        pool: &'a Pool,
+        urgency: &Urgency,
+        grant: oneshot::Sender<Permit>,
+    ) -> Result<Self, Fault> {
+        let mut place = urgency.place.lock().expect("no panic while locked");
+        let pushed = pool.state().queue.push(place.lane.place(), grant);
+        let ticket = pushed.map_err(|Full { waiting }| Fault::Busy { waiting })?;
+        place.queued = Some((pool.clone(), ticket));
+        Ok(Self { pool, ticket })
+    }
+}
+
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        // Nothing to take out if it was granted.
+        self.pool.state().queue.remove(self.ticket);
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.pool.state().queue.finish(self.ticket);
+        self.pool.grant();
     }
 }
 
@@ -140,7 +249,8 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(process) = self.process.take() {
-            self.pool.shared.idle.lock().expect("no panic while locked").push(process);
+            let idle = Idle { process, since: Instant::now() };
+            self.permit.pool.state().idle.push(idle);
         }
     }
 }

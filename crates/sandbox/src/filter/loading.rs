@@ -14,6 +14,13 @@ const READ_EXEC: u64 = (c::PROT_READ | c::PROT_EXEC) as u64;
 const PRIVATE: u64 = c::MAP_PRIVATE as u64;
 const IMAGE_MAY: u64 = (c::MAP_FIXED | c::MAP_NORESERVE) as u64;
 
+/// A loader begins with what it makes executable later as memory that is written.
+pub(super) const MAPPING: Row = row(
+    c::SYS_mmap,
+    &[Within(2, READ_WRITE), With(3, PRIVATE, IMAGE_MAY)],
+    "files: the artifact, the input, copy-on-write memory images",
+);
+
 /// What the final list has not.
 const ROWS: &[Row] = &[
     row(c::SYS_recvmsg, &[Is(0, CHANNEL as u64)], "the work"),
@@ -23,11 +30,7 @@ const ROWS: &[Row] = &[
     row(c::SYS_fstat, &[], "how long it is"),
     row(c::SYS_newfstatat, &[Is(3, c::AT_EMPTY_PATH as u64)], "the same, as glibc asks for it"),
     row(c::SYS_statx, &[Is(2, c::AT_EMPTY_PATH as u64)], "the same, as Rust asks for it"),
-    row(
-        c::SYS_mmap,
-        &[Within(2, READ_WRITE), With(3, PRIVATE, IMAGE_MAY)],
-        "the artifact, the input, copy-on-write memory images",
-    ),
+    MAPPING,
     row(c::SYS_mprotect, &[Is(2, READ_EXEC)], "the artifact's text"),
     row(c::SYS_mseal, &[], "the text is final"),
     row(c::SYS_prctl, &[Is(0, c::PR_SET_MDWE as u64)], "no new executable memory"),

@@ -7,9 +7,8 @@
 use libc as c;
 
 use super::When::{Is, With, Within};
-use super::{Row, execute, row};
+use super::{Row, execute, loading, row};
 
-const READ_WRITE: u64 = (c::PROT_READ | c::PROT_WRITE) as u64;
 const READ_EXEC: u64 = (c::PROT_READ | c::PROT_EXEC) as u64;
 const FUTEX_WAKE_PRIVATE: u64 = (c::FUTEX_WAKE | c::FUTEX_PRIVATE_FLAG) as u64;
 
@@ -27,11 +26,7 @@ const MORE: &[Row] = &[
         &[Within(2, READ_EXEC), With(3, c::MAP_PRIVATE as u64, c::MAP_FIXED as u64)],
         "loading what was compiled out of its file, never writable and executable at once",
     ),
-    row(
-        c::SYS_mmap,
-        &[Within(2, READ_WRITE), Is(3, c::MAP_PRIVATE as u64)],
-        "the same, as Wasmtime begins it: what it makes executable later it stops writing first",
-    ),
+    loading::MAPPING,
     row(c::SYS_getrandom, &[], "the keys of Rust's hash maps"),
     row(c::SYS_futex, &[Is(1, FUTEX_WAKE_PRIVATE)], "releasing a lock; nobody waits for one"),
     row(c::SYS_sched_yield, &[], "a spin of the allocator"),
