@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Fault, Host, JailLevel, Lanes, PrepareLimits, queue::Room};
+use crate::{Fault, Host, JailLevel, Lanes, PrepareLimits, PrepareRetry, queue::Room};
 
 /// Requests that may wait in one lane for a worker of one role.
 const WAITING_MAX_DEFAULT: usize = 4096;
@@ -68,6 +68,7 @@ pub struct Builder {
     pub(crate) waiting_max: usize,
     pub(crate) hot_bytes_max: u64,
     pub(crate) prepare_limits: PrepareLimits,
+    pub(crate) prepare_retry: PrepareRetry,
     pub(crate) patience: Patience,
 }
 
@@ -84,6 +85,7 @@ impl Default for Builder {
             waiting_max: WAITING_MAX_DEFAULT,
             hot_bytes_max: HOT_BYTES_MAX_DEFAULT,
             prepare_limits: PrepareLimits::default(),
+            prepare_retry: PrepareRetry::default(),
             patience: Patience::default(),
         }
     }
@@ -163,6 +165,12 @@ impl Builder {
     /// Limits of preparing code.
     pub fn prepare_limits(mut self, limits: PrepareLimits) -> Self {
         self.prepare_limits = limits;
+        self
+    }
+
+    /// When code whose preparation failed, but might not the next time, is tried again.
+    pub fn prepare_retry(mut self, rules: PrepareRetry) -> Self {
+        self.prepare_retry = rules;
         self
     }
 

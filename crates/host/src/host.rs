@@ -93,7 +93,7 @@ impl Host {
             execute_workers,
             prepare_workers,
             gate: Arc::default(),
-            shelf: Shelf::new(settings.hot_bytes_max),
+            shelf: Shelf::new(settings.hot_bytes_max, settings.prepare_retry),
             store,
             prepare_limits: settings.prepare_limits,
             engine_fingerprint: facts.engine_fingerprint,

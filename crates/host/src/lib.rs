@@ -52,7 +52,7 @@ mod retry;
 mod verdict;
 mod worker;
 
-pub use artifacts::{Origin, PrepareFacts};
+pub use artifacts::{Origin, PrepareFacts, PrepareRetry};
 pub use builder::{Builder, Patience};
 pub use code::{CODE_BYTES_MAX, Code, CodeError};
 pub use gate::Group;

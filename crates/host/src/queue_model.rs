@@ -161,7 +161,7 @@ proptest! {
         let room = Room { soft: 1, hard: 1, waiting_max: 1000 };
         let mut queue = Queue::new(&LANES, room);
         for lane in (0..LANES.len()).filter(|&lane| backlog[lane]) {
-            (0..400).for_each(|_| drop(queue.push(lane, lane).unwrap()));
+            (0..400).for_each(|_| _ = queue.push(lane, lane).unwrap());
         }
         for _ in 0..10 {
             let mut begun = [false; 4];
@@ -188,7 +188,7 @@ fn the_first_full_window_is_shared_as_polkadots_host_shares_it() {
     let room = Room { soft: 1, hard: 1, waiting_max: 100 };
     let mut queue = Queue::new(&LANES, room);
     for lane in 0..LANES.len() {
-        (0..WINDOW).for_each(|_| drop(queue.push(lane, lane).unwrap()));
+        (0..WINDOW).for_each(|_| _ = queue.push(lane, lane).unwrap());
     }
     let mut begun = [0; 4];
     for _ in 0..WINDOW {

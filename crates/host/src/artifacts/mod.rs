@@ -7,11 +7,13 @@
 //! shelf   hot artifacts as sealed memfds, and preparations under way, shared by who needs them
 //! ```
 
+mod failures;
 mod file;
 mod key;
 mod shelf;
 mod store;
 
+pub use failures::PrepareRetry;
 pub use file::PrepareFacts;
 pub(crate) use key::Key;
 pub use shelf::Origin;

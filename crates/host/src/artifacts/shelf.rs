@@ -6,11 +6,16 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard},
+    time::Instant,
 };
 
 use tokio::sync::watch;
 
-use super::{file::PrepareFacts, key::Key};
+use super::{
+    failures::{Failure, Failures, PrepareRetry},
+    file::PrepareFacts,
+    key::Key,
+};
 use crate::{
     blob::Blob,
     lanes::preparation::HEADS_UP,
@@ -74,7 +79,6 @@ pub(crate) struct Shelf {
     bytes_max: u64,
 }
 
-#[derive(Default)]
 struct Slots {
     hot: HashMap<Key, Hot>,
     hot_bytes: u64,
@@ -82,6 +86,7 @@ struct Slots {
     looks: u64,
     under_way: HashMap<(Key, Purpose), Waiter>,
     refused: HashMap<(Key, u32), Refusal>,
+    failures: Failures,
 }
 
 struct Hot {
@@ -91,8 +96,16 @@ struct Hot {
 
 impl Shelf {
     /// A shelf for at most `bytes_max` bytes of hot artifacts.
-    pub(crate) fn new(bytes_max: u64) -> Arc<Self> {
-        Arc::new(Self { slots: Mutex::default(), bytes_max })
+    pub(crate) fn new(bytes_max: u64, rules: PrepareRetry) -> Arc<Self> {
+        let slots = Slots {
+            hot: HashMap::new(),
+            hot_bytes: 0,
+            looks: 0,
+            under_way: HashMap::new(),
+            refused: HashMap::new(),
+            failures: Failures::new(rules),
+        };
+        Arc::new(Self { slots: Mutex::new(slots), bytes_max })
     }
 
     /// Looks for an artifact. A refusal may depend on the memory limit too.
@@ -109,6 +122,9 @@ impl Shelf {
         }
         if let Some(waiter) = slots.under_way.get(&(key, purpose)) {
             return Found::UnderWay(waiter.clone());
+        }
+        if let Some(failure) = slots.failures.stands(&(key, purpose), Instant::now()) {
+            return Found::Settled(failure.clone().into());
         }
         let (settle, result) = watch::channel(None);
         // The one that begins it says how urgent it is.
@@ -180,8 +196,10 @@ impl Promise {
     /// Puts the result on the shelf and wakes everyone who waits.
     pub(crate) fn settle(mut self, result: Preparation) {
         let mut slots = self.shelf.lock();
+        let what = (self.key, self.purpose);
         match &result {
             Preparation::Ready(artifact, _) => {
+                slots.failures.forget(&what);
                 slots.keep(self.key, artifact.clone(), self.shelf.bytes_max);
             }
             Preparation::Refused(refusal) if is_deterministic(refusal) => {
@@ -190,10 +208,18 @@ impl Promise {
                 }
                 slots.refused.insert((self.key, self.memory_pages), refusal.clone());
             }
-            _ => {}
+            Preparation::Refused(refusal) => {
+                slots.failures.note(what, Failure::Refused(refusal.clone()), Instant::now());
+            }
+            Preparation::Inconclusive(doubt) => {
+                slots.failures.note(what, Failure::Inconclusive(doubt.clone()), Instant::now());
+            }
+            // A fault of this machine may be gone any moment; workers that do not start have a pause
+            // of their own.
+            Preparation::Failed(_) => {}
         }
         // Before anyone wakes: who asks again after a failure must not be told of it once more.
-        slots.under_way.remove(&(self.key, self.purpose));
+        slots.under_way.remove(&what);
         self.is_kept = true;
         drop(slots);
         self.settle.send_replace(Some(result));
@@ -226,6 +252,15 @@ impl Slots {
     }
 }
 
+impl From<Failure> for Preparation {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(refusal) => Self::Refused(refusal),
+            Failure::Inconclusive(doubt) => Self::Inconclusive(doubt),
+        }
+    }
+}
+
 /// Time is not: the same code may be quick enough tomorrow.
 fn is_deterministic(refusal: &Refusal) -> bool {
     matches!(refusal, Refusal::Code { .. } | Refusal::PrepareMemory { .. })
@@ -233,8 +268,14 @@ fn is_deterministic(refusal: &Refusal) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::verdict::CodeStep;
+
+    fn shelf(bytes_max: u64) -> Arc<Shelf> {
+        Shelf::new(bytes_max, PrepareRetry::default())
+    }
 
     fn key(n: u8) -> Key {
         Key::new(&[n; 32], &Default::default(), &[0; 32])
@@ -260,7 +301,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_first_who_asks_prepares() {
-        let shelf = Shelf::new(100);
+        let shelf = shelf(100);
         let first = promise(&shelf, 1);
         let Found::UnderWay(waiter) = shelf.find(key(1), 1, Purpose::Execution) else {
             panic!("a second preparation of the same code");
@@ -272,7 +313,7 @@ mod tests {
 
     #[tokio::test]
     async fn however_small_no_more_artifacts_are_hot_than_there_may_be_descriptors() {
-        let shelf = Shelf::new(u64::MAX);
+        let shelf = shelf(u64::MAX);
         for n in 0..=255 {
             promise(&shelf, n).settle(ready(0));
         }
@@ -289,7 +330,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_is_told_of_a_failure_finds_the_place_free() {
-        let shelf = Shelf::new(100);
+        let shelf = shelf(100);
         let failed = promise(&shelf, 1);
         let waiter = failed.waiter();
         let wakes = tokio::spawn({
@@ -308,7 +349,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_dropped_promise_frees_its_place_and_wakes_who_waits() {
-        let shelf = Shelf::new(100);
+        let shelf = shelf(100);
         let first = promise(&shelf, 1);
         let waiter = first.waiter();
         drop(first);
@@ -318,7 +359,7 @@ mod tests {
 
     #[test]
     fn the_artifact_unused_for_longest_goes_first() {
-        let shelf = Shelf::new(100);
+        let shelf = shelf(100);
         promise(&shelf, 1).settle(ready(40));
         promise(&shelf, 2).settle(ready(40));
         assert!(is_hot(&shelf, 1));
@@ -327,14 +368,25 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_of_code_is_remembered_and_one_of_time_is_not() {
-        let shelf = Shelf::new(100);
+    fn a_refusal_of_code_is_remembered() {
+        let shelf = shelf(100);
         let refusal = Refusal::Code { step: CodeStep::Compile, reason: "x".into() };
         promise(&shelf, 1).settle(Preparation::Refused(refusal));
         let found = shelf.find(key(1), 1, Purpose::Execution);
         assert!(matches!(found, Found::Settled(Preparation::Refused(_))));
         assert!(matches!(shelf.find(key(1), 2, Purpose::Execution), Found::Absent(_)));
-        promise(&shelf, 2).settle(Preparation::Refused(Refusal::PrepareCpu { limit_micros: 1 }));
-        promise(&shelf, 2);
+    }
+
+    #[test]
+    fn a_preparation_that_took_too_long_stands_until_its_cool_down_is_over() {
+        let too_long = || Preparation::Refused(Refusal::PrepareCpu { limit_micros: 1 });
+        let slow = shelf(100);
+        promise(&slow, 2).settle(too_long());
+        let found = slow.find(key(2), 1, Purpose::Execution);
+        assert!(matches!(found, Found::Settled(Preparation::Refused(_))));
+        let rules = PrepareRetry { cool_down: Duration::ZERO, ..PrepareRetry::default() };
+        let quick = Shelf::new(100, rules);
+        promise(&quick, 2).settle(too_long());
+        promise(&quick, 2);
     }
 }
