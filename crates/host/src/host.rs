@@ -1,7 +1,7 @@
 //! The host: what a program that runs untrusted code holds.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -11,7 +11,9 @@ use crate::{
     Answer, Builder, Code, Fault, Group, Inspection, JailLevel, Lane, Lanes, Limits, Params,
     PrepareFacts, PrepareLimits, Retry,
     artifacts::{Purpose, STORE_BYTES_MAX, Shelf, Store, UNUSED_MAX},
+    breaker::Breaker,
     builder::Workers,
+    canary::Canary,
     gate::Gate,
     judge::Waiting,
     pipeline,
@@ -29,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) execute_workers: Pool,
     pub(crate) prepare_workers: Pool,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) breaker: Mutex<Breaker>,
+    pub(crate) canary: Canary,
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) store: Option<Store>,
     pub(crate) prepare_limits: PrepareLimits,
@@ -58,6 +62,12 @@ pub(crate) struct Call {
     pub(crate) deadline: Option<Instant>,
     pub(crate) lane: Lane,
     pub(crate) group: Option<Group>,
+}
+
+impl Shared {
+    pub(crate) fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().expect("no panic while locked")
+    }
 }
 
 impl Host {
@@ -93,6 +103,8 @@ impl Host {
             execute_workers,
             prepare_workers,
             gate: Arc::default(),
+            breaker: Mutex::default(),
+            canary: Canary::default(),
             shelf: Shelf::new(settings.hot_bytes_max, settings.prepare_retry),
             store,
             prepare_limits: settings.prepare_limits,

@@ -14,7 +14,10 @@ use lazaret_wire::{
     work::Limits,
 };
 
-use crate::verdict::{Culprit, Doubt, Fault, culprit};
+use crate::{
+    machine::MachineLoad,
+    verdict::{Culprit, Doubt, Fault, culprit},
+};
 
 /// How the conversation about one piece of work ended.
 #[derive(Debug)]
@@ -98,6 +101,8 @@ fn judge_stopped(
             return Err(Fault::Stalled {
                 cpu: Duration::from_micros(evidence.usage.cpu_micros),
                 wall: Duration::from_micros(evidence.usage.wall_micros),
+                // For the one who ran the job to see.
+                load: MachineLoad::default(),
             });
         }
         Stop::WallLimit => Doubt::WallLimit { limit: Duration::from_micros(limits.wall_micros) },

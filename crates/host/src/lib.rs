@@ -38,12 +38,15 @@
 mod bug;
 mod artifacts;
 mod blob;
+mod breaker;
 mod builder;
+mod canary;
 mod code;
 mod gate;
 mod host;
 mod judge;
 mod lanes;
+mod machine;
 mod pipeline;
 pub mod pvf;
 mod queue;
@@ -62,6 +65,7 @@ pub use lazaret_wire::{
     greeting::{JailLevel, Layer, LayerState},
     params::{CodeFormat, HEAP_PAGES_ESTIMATE, MAX_MEMORY_PAGES_DEFAULT, Params},
 };
+pub use machine::MachineLoad;
 pub use request::{Answer, ArtifactUse, Limits, PrepareLimits, Retry, Usage};
 pub use verdict::{
     CodeStep, Culprit, Doubt, Fault, Import, ImportTreatment, Inspection, LogLevel, LogLine,

@@ -20,12 +20,15 @@ use crate::{
         Artifact, Found, Key, Preparation, Promise, Purpose, STORE_BYTES_MAX, UNUSED_MAX, Waiter,
     },
     blob::Blob,
+    breaker::is_death,
+    canary,
     host::{Call, Shared},
     judge::{Asked, Judged, Outcome, judge},
     lanes::{
         Lane,
         preparation::{ASKED, CRITICAL, HEADS_UP},
     },
+    machine::MachineLoad,
     request::{Output, or_never},
     retry::pause_before_retry,
     worker::{Pool, Urgency},
@@ -50,8 +53,40 @@ struct Order<A> {
     attached: A,
 }
 
-/// Calls code once.
+/// Calls code once, and learns from how that ended.
 pub(crate) async fn execute(host: Arc<Shared>, call: Call) -> Result<Answer<Output>, Fault> {
+    let alive = timeout_at(or_never(call.deadline), canary::must_live(&host)).await;
+    alive.map_err(|_| Fault::Deadline)??;
+    let key = key(&host, &call.code, &call.params);
+    let input = call.input.clone();
+    let answer = self::call(host.clone(), call).await?;
+    match &answer.verdict {
+        Verdict::Returned(_) => host.breaker().lived(&key),
+        Verdict::Inconclusive(doubt) if is_death(doubt) => {
+            let input = input.digest();
+            if host.breaker().died(key, input, Instant::now()) {
+                make_anew(&host, key).await;
+                // If the canary dies too, this death says nothing about the input.
+                canary::try_now(&host).await?;
+            }
+        }
+        Verdict::Refused(_) | Verdict::Inconclusive(_) => {}
+    }
+    Ok(answer)
+}
+
+/// Has the next call prepare the artifact again.
+async fn make_anew(host: &Shared, key: Key) {
+    tracing::warn!(target: "lazaret", %key, "jobs of an artifact die: it is made anew");
+    host.shelf.drop_hot(&key);
+    if let Some(store) = host.store.clone() {
+        // Only the runtime's end keeps it from being done.
+        let _ = tokio::task::spawn_blocking(move || store.remove(&key)).await;
+    }
+}
+
+/// Calls code once.
+pub(crate) async fn call(host: Arc<Shared>, call: Call) -> Result<Answer<Output>, Fault> {
     let input_bytes = call.input.len();
     if input_bytes > call.limits.input_bytes_max {
         let limit_bytes = call.limits.input_bytes_max;
@@ -351,6 +386,9 @@ where
         ran.log_lines_dropped = ended.log_lines_dropped;
     }
     ran.concluded = judge(asked, &limits, host.waiting, answer.outcome);
+    if let Err(Fault::Stalled { load, .. }) = &mut ran.concluded {
+        *load = MachineLoad::now();
+    }
     if matches!(ran.concluded, Err(_) | Ok(Judged::Inconclusive(_))) {
         // Whatever it was may lie in the worker: the next try gets a fresh one.
         lease.retire();

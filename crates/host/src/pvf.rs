@@ -170,24 +170,11 @@ impl Host {
             lane: settings.lane,
             group: settings.group,
         };
-        let answer = self.execute(call).await?;
-        let verdict = match answer.verdict {
-            Verdict::Returned(output) => read_result(output),
-            Verdict::Refused(refusal) => Verdict::Refused(refusal),
-            Verdict::Inconclusive(doubt) => Verdict::Inconclusive(doubt),
-        };
-        Ok(Answer {
-            verdict,
-            usage: answer.usage,
-            attempts: answer.attempts,
-            artifact: answer.artifact,
-            log: answer.log,
-            log_lines_dropped: answer.log_lines_dropped,
-        })
+        Ok(self.execute(call).await?.read(read_result))
     }
 }
 
-fn read_result(Output { bytes, memory_pages }: Output) -> Verdict<Validated> {
+pub(crate) fn read_result(Output { bytes, memory_pages }: Output) -> Verdict<Validated> {
     match ValidationResult::decode(&mut bytes.as_slice()) {
         Ok(result) => Verdict::Returned(Validated { encoded: bytes, result, memory_pages }),
         Err(_) => {

@@ -105,6 +105,12 @@ impl Input {
         self.pieces.iter().map(|piece| piece.len() as u64).sum()
     }
 
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        self.pieces.iter().for_each(|piece| _ = hasher.update(piece));
+        *hasher.finalize().as_bytes()
+    }
+
     pub(crate) fn to_blob(&self) -> io::Result<Blob> {
         let pieces: Vec<_> = self.pieces.iter().map(Vec::as_slice).collect();
         Blob::from_parts(&pieces)
@@ -127,6 +133,25 @@ pub struct Answer<T> {
     pub log: Vec<LogLine>,
     /// Log lines beyond the cap.
     pub log_lines_dropped: u32,
+}
+
+impl<T> Answer<T> {
+    /// The same with what was returned read as something else.
+    pub(crate) fn read<U>(self, read: impl FnOnce(T) -> Verdict<U>) -> Answer<U> {
+        let verdict = match self.verdict {
+            Verdict::Returned(output) => read(output),
+            Verdict::Refused(refusal) => Verdict::Refused(refusal),
+            Verdict::Inconclusive(doubt) => Verdict::Inconclusive(doubt),
+        };
+        Answer {
+            verdict,
+            usage: self.usage,
+            attempts: self.attempts,
+            artifact: self.artifact,
+            log: self.log,
+            log_lines_dropped: self.log_lines_dropped,
+        }
+    }
 }
 
 /// What a guest returned: bytes, untrusted, and pages of linear memory at the end of the call.

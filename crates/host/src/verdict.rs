@@ -9,6 +9,8 @@ pub use lazaret_wire::{
     text::Text,
 };
 
+use crate::machine::MachineLoad;
+
 /// What the host concludes about a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict<T> {
@@ -115,13 +117,18 @@ pub enum Fault {
         errno: i32,
     },
     /// The wall-clock limit passed while the job had hardly run, and it could not have waited.
-    #[error("the machine stalled: the job got {cpu:?} of CPU time in {wall:?}")]
+    #[error("the machine stalled: the job got {cpu:?} of CPU time in {wall:?} ({load})")]
     Stalled {
         /// CPU time it got.
         cpu: Duration,
         /// Wall time that passed.
         wall: Duration,
+        /// How busy the machine was when it was noticed.
+        load: MachineLoad,
     },
+    /// The canary, a call whose answer is known, fails here: what jobs do says nothing about guests.
+    #[error("the canary fails on this machine: {0}")]
+    Canary(Text),
     /// Memory for code, input or artifact could not be had (memfd_create(2)).
     #[error("cannot hold bytes for a job")]
     Memory(#[source] Arc<io::Error>),

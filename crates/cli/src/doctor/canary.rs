@@ -9,21 +9,10 @@ use std::{
     time::Duration,
 };
 
-use lazaret::{
-    Answer, Code, CodeFormat, Fault, Host, JailLevel, Origin, Usage, Verdict,
-    pvf::{Block, Settings, Validated},
-};
+use lazaret::{Answer, Fault, Host, JailLevel, Origin, Usage, pvf::Validated};
 
-use crate::{
-    errors::{Failure, with_causes},
-    report,
-};
+use crate::errors::{Failure, with_causes};
 
-const CODE: &str = include_str!("canary.wat");
-/// Bytes of the block: 0 to 255, four times.
-const BLOCK_BYTES: usize = 1024;
-/// FNV-1a of them, by another program than this.
-const ANSWER: u64 = 0x1e56_98f9_d66e_6f25;
 /// What the probe writes where no host can do it.
 const PROBE_BYTES: usize = 64 * 1024;
 
@@ -73,10 +62,10 @@ pub(crate) async fn look(
         (Some(directory), None) => Some(directory.join(format!("doctor-{}", std::process::id()))),
         _ => None,
     };
-    let answer = validate(level, directory.as_deref()).await;
+    let answer = run(level, directory.as_deref()).await;
     if let Some(directory) = &directory {
         // The canary's own verdict is told by the canary; here only where its artifact came from.
-        let again = validate(level, Some(directory)).await;
+        let again = run(level, Some(directory)).await;
         let found = again.ok().and_then(|answer| answer.artifact).map(|artifact| artifact.origin);
         if answer.is_ok() && found != Some(Origin::Disk) {
             let reason = "an artifact that one host wrote was not found by the next";
@@ -85,7 +74,7 @@ pub(crate) async fn look(
         // What cannot be removed is a cache like any other, and small.
         let _ = fs::remove_dir_all(directory);
     }
-    (cache, judge(answer))
+    (cache, seen(answer))
 }
 
 /// Why artifacts cannot be kept in the directory, by the host's own check and by writing a file.
@@ -108,34 +97,20 @@ fn write_probe(directory: &Path) -> io::Result<()> {
     fs::remove_file(&path).and(written)
 }
 
-async fn validate(level: JailLevel, cache: Option<&Path>) -> Result<Answer<Validated>, Fault> {
+async fn run(level: JailLevel, cache: Option<&Path>) -> Result<Answer<Validated>, String> {
     let mut host = Host::builder().jail(level);
     if let Some(directory) = cache {
         host = host.cache_dir(directory);
     }
-    let code = Code::new(CODE.as_bytes()).expect("the canary is neither empty nor large");
-    let mut settings = Settings::default();
-    settings.params.code_format = CodeFormat::Text;
-    let block: Vec<u8> = (0..BLOCK_BYTES).map(|index| index as u8).collect();
-    host.start().await?.validate(&code, Block::encoded(block), &settings).await
+    host.start().await.map_err(|fault| with_causes(&fault))?.canary().await
 }
 
-fn judge(answer: Result<Answer<Validated>, Fault>) -> CanarySeen {
-    let answer = match answer {
-        Ok(answer) => answer,
-        Err(fault) => return CanarySeen::Wrong(with_causes(&fault)),
-    };
-    match &answer.verdict {
-        Verdict::Returned(validated) if validated.result.head_data == ANSWER.to_le_bytes() => {
+fn seen(ran: Result<Answer<Validated>, String>) -> CanarySeen {
+    match ran {
+        Ok(answer) => {
             let wall = answer.artifact.map_or(0, |artifact| artifact.facts.wall_micros);
-            let prepare_wall = Duration::from_micros(wall);
-            CanarySeen::Right { usage: answer.usage, prepare_wall }
+            CanarySeen::Right { usage: answer.usage, prepare_wall: Duration::from_micros(wall) }
         }
-        Verdict::Returned(validated) => CanarySeen::Wrong(format!(
-            "it computed {} where {} is right",
-            hex::encode(validated.result.head_data.get(..8).unwrap_or_default()),
-            hex::encode(ANSWER.to_le_bytes()),
-        )),
-        verdict => CanarySeen::Wrong(report::reason(verdict).unwrap_or_default()),
+        Err(why) => CanarySeen::Wrong(why),
     }
 }

@@ -102,6 +102,11 @@ impl Store {
         }
     }
 
+    /// Removes an artifact, if it is there.
+    pub(crate) fn remove(&self, key: &Key) {
+        self.discard(&self.path(key));
+    }
+
     /// Writes an artifact; replaces what stands under its name.
     pub(crate) fn save(
         &self,
