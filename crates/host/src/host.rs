@@ -18,7 +18,7 @@ use crate::{
     judge::Waiting,
     pipeline,
     request::{Input, Output},
-    worker::{Pool, Spawner, Terms, Urgency},
+    worker::{Pool, QueueState, Spawner, Terms, Urgency},
 };
 
 /// Runs untrusted code. Cloning shares it; when the last clone is gone, its workers are killed.
@@ -79,14 +79,14 @@ impl Host {
     pub(crate) async fn start(settings: Builder) -> Result<Self, Fault> {
         let spawner = Spawner::new(settings.worker_program.as_deref())
             .map_err(|error| Fault::Spawn(error.into()))?;
-        let pool = |role, lanes: &Lanes, workers: Workers| {
+        let pool = |role, lanes: Lanes, workers: Workers| {
             let terms = Terms { role, jail: settings.jail, patience: settings.patience };
             let room = workers.room(settings.waiting_max);
             Pool::new(terms, spawner.clone(), lanes, room, settings.idle_max)
         };
-        let execute_workers = pool(Role::Execute, &settings.lanes, settings.execute_workers);
+        let execute_workers = pool(Role::Execute, settings.lanes, settings.execute_workers);
         let prepare_workers =
-            pool(Role::Prepare, &Lanes::of_preparation(), settings.prepare_workers);
+            pool(Role::Prepare, Lanes::of_preparation(), settings.prepare_workers);
         let store = settings.cache_dir.as_deref().map(Store::open).transpose()?;
         if let Some(store) = store.clone() {
             tokio::task::spawn_blocking(move || {
@@ -113,6 +113,17 @@ impl Host {
             security: Security { level: settings.jail, layers: facts.layers },
         };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// How many calls wait and run now, in each lane.
+    pub fn calls(&self) -> QueueState {
+        self.shared.execute_workers.occupancy()
+    }
+
+    /// The same for preparations, whose lanes are what a call waits for, what somebody asked for, and
+    /// what may be needed soon.
+    pub fn preparations(&self) -> QueueState {
+        self.shared.prepare_workers.occupancy()
     }
 
     /// Which layers of the jail are on.

@@ -16,6 +16,7 @@ mod pool;
 mod process;
 mod spawner;
 
+pub use pool::QueueState;
 pub(crate) use pool::{Pool, Urgency};
 pub(crate) use process::Terms;
 pub(crate) use spawner::Spawner;

@@ -32,9 +32,20 @@ pub(crate) struct Pool {
     shared: Arc<Shared>,
 }
 
+/// How many wait and run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueueState {
+    /// The lanes by name, the most urgent first, and how many wait in each.
+    pub waiting: Vec<(&'static str, usize)>,
+    /// How many run.
+    pub running: usize,
+}
+
 struct Shared {
     terms: Terms,
     spawner: Spawner,
+    lanes: Lanes,
     state: Mutex<State>,
 }
 
@@ -79,15 +90,24 @@ impl Pool {
     pub(crate) fn new(
         terms: Terms,
         spawner: Spawner,
-        lanes: &Lanes,
+        lanes: Lanes,
         room: Room,
         idle_max: Duration,
     ) -> Self {
         let queue = Queue::new(&lanes.terms(), room);
         let state = State { queue, idle: Vec::new(), backoff: Backoff::default() };
-        let shared = Arc::new(Shared { terms, spawner, state: Mutex::new(state) });
+        let shared = Arc::new(Shared { terms, spawner, lanes, state: Mutex::new(state) });
         tokio::spawn(end_idle(Arc::downgrade(&shared), idle_max));
         Self { shared }
+    }
+
+    pub(crate) fn occupancy(&self) -> QueueState {
+        let state = self.state();
+        let names = self.shared.lanes.lanes.iter().map(|(name, _)| *name);
+        QueueState {
+            waiting: names.enumerate().map(|(n, name)| (name, state.queue.waiting(n))).collect(),
+            running: state.queue.running(),
+        }
     }
 
     /// Waits for a worker, starting one if none is idle and there may be one more.

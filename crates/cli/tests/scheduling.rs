@@ -1,0 +1,244 @@
+//! Who goes first, who is turned away, and what the host does when jobs or workers keep dying. Each
+//! test looks at all processes below this one, so they run one at a time.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use lazaret::{
+    Code, Doubt, Fault, Group, Host, Lane, Origin, Params, PrepareLimits, PrepareRetry, Retry,
+    Verdict,
+    pvf::{Block, Settings, Validated},
+};
+use support::{
+    PROGRAM, block, builder, code, descendants, endless, ends_within, kill, pidfd, returned,
+    running_job, settings, started, trivial, until,
+};
+use tokio::{sync::Mutex, task::JoinHandle};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Held by each test for its whole length.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+fn me() -> i32 {
+    std::process::id() as i32
+}
+
+type Answer = Result<lazaret::Answer<Validated>, Fault>;
+
+fn call(host: &Host, code: &Code, settings: Settings) -> JoinHandle<Answer> {
+    let (host, code) = (host.clone(), code.clone());
+    tokio::spawn(async move { host.validate(&code, block(), &settings).await })
+}
+
+fn in_group(group: u8) -> Settings {
+    let mut settings = settings(40 * SECOND, Retry::Never);
+    settings.group = Some(Group([group; 32]));
+    settings
+}
+
+async fn until_waiting(host: &Host, count: usize) {
+    let waiting = || host.calls().waiting.iter().map(|(_, waiting)| waiting).sum::<usize>();
+    until("requests that wait", || (waiting() == count).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withdrawn_group_leaves_the_queue_and_the_worker() {
+    let _alone = ALONE.lock().await;
+    let cache = tempfile::tempdir().unwrap();
+    let host = started(builder(cache.path()).execute_workers(1)).await;
+    let code = endless();
+    host.prepare(&code, &Params::default()).await.unwrap();
+    let runs = call(&host, &code, in_group(1));
+    let (job, _) = running_job(me()).await;
+    let job = pidfd(job.pid);
+    let waits = call(&host, &code, in_group(1));
+    let other = call(&host, &trivial(1), in_group(2));
+    until_waiting(&host, 2).await;
+    assert_eq!(host.withdraw_all_but(&[Group([2; 32])]), 2);
+    assert!(matches!(runs.await.unwrap(), Err(Fault::Withdrawn)));
+    assert!(matches!(waits.await.unwrap(), Err(Fault::Withdrawn)));
+    returned(&other.await.unwrap().unwrap());
+    assert!(ends_within(&job, SECOND), "the job outlived its group");
+    assert_eq!(host.withdraw(&[Group([2; 32])]), 0, "who has an answer has left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_urgent_lane_goes_first_and_no_lane_waits_for_ever() {
+    let _alone = ALONE.lock().await;
+    let cache = tempfile::tempdir().unwrap();
+    let host = started(builder(cache.path()).execute_workers(1)).await;
+    let (blocking, quick) = (endless(), trivial(1));
+    host.prepare(&blocking, &Params::default()).await.unwrap();
+    host.prepare(&quick, &Params::default()).await.unwrap();
+    let blocking = call(&host, &blocking, settings(40 * SECOND, Retry::Never));
+    running_job(me()).await;
+    let (order, mut ended) = tokio::sync::mpsc::unbounded_channel();
+    let mut waiting = 0;
+    for (lane, count) in [(Lane::BACKING, 2), (Lane::DISPUTE, 30)] {
+        for _ in 0..count {
+            let mut settings = settings(SECOND, Retry::Never);
+            settings.lane = lane;
+            let (call, order) = (call(&host, &quick, settings), order.clone());
+            tokio::spawn(async move {
+                returned(&call.await.unwrap().unwrap());
+                order.send(lane).unwrap();
+            });
+            waiting += 1;
+            until_waiting(&host, waiting).await;
+        }
+    }
+    blocking.abort();
+    let mut lanes = Vec::new();
+    for _ in 0..waiting {
+        lanes.push(ended.recv().await.unwrap());
+    }
+    assert_eq!(lanes[0], Lane::DISPUTE, "it came last and goes first");
+    let backing: Vec<_> = (0..lanes.len()).filter(|&n| lanes[n] == Lane::BACKING).collect();
+    assert!(backing[1] < 20, "passed over for long: {backing:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_lifts_a_preparation_that_nobody_waited_for() {
+    let _alone = ALONE.lock().await;
+    let cache = tempfile::tempdir().unwrap();
+    let limits = PrepareLimits { precheck_cpu: 2 * SECOND, ..PrepareLimits::default() };
+    let settings_of_host = builder(cache.path()).prepare_workers(1).prepare_limits(limits);
+    let host = started(settings_of_host.critical_prepare_workers(1)).await;
+    let slow = code(
+        r#"(module
+            (memory (export "memory") 1)
+            (global (export "__heap_base") i32 (i32.const 1024))
+            (func (export "validate_block") (param i32 i32) (result i64) (i64.const 0))
+            (func $start (loop (br 0)))
+            (start $start))"#,
+    );
+    // Takes the one place for those who are not critical, until its limit.
+    let occupying = tokio::spawn({
+        let (host, slow) = (host.clone(), slow.clone());
+        async move { host.precheck(&slow, &Params::default()).await }
+    });
+    running_job(me()).await;
+    let soon = trivial(7);
+    host.heads_up(&soon, &Params::default());
+    let waits = || host.preparations().waiting == [("critical", 0), ("asked", 0), ("heads-up", 1)];
+    until("the heads-up", || waits().then_some(())).await;
+    let answer = host.validate(&soon, block(), &Settings::default()).await.unwrap();
+    assert_eq!(answer.artifact.as_ref().unwrap().origin, Origin::Prepared);
+    returned(&answer);
+    assert!(!occupying.is_finished(), "the call waited for what it should have overtaken");
+    occupying.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shutdown_waits_for_answers_and_then_no_longer() {
+    let _alone = ALONE.lock().await;
+    let cache = tempfile::tempdir().unwrap();
+    let host = started(builder(cache.path()).execute_workers(1)).await;
+    let code = endless();
+    host.prepare(&code, &Params::default()).await.unwrap();
+    let drained = call(&host, &code, settings(SECOND, Retry::Never));
+    running_job(me()).await;
+    let cancelled = call(&host, &code, settings(60 * SECOND, Retry::Never));
+    until_waiting(&host, 1).await;
+    let begin = Instant::now();
+    host.shut_down(3 * SECOND).await;
+    assert!(begin.elapsed() < 20 * SECOND);
+    assert!(matches!(drained.await.unwrap().unwrap().verdict, Verdict::Refused(_)));
+    assert!(matches!(cancelled.await.unwrap(), Err(Fault::ShuttingDown)));
+    let late = host.validate(&code, block(), &Settings::default()).await;
+    assert!(matches!(late, Err(Fault::ShuttingDown)));
+    let late = host.precheck(&code, &Params::default()).await;
+    assert!(matches!(late, Err(Fault::ShuttingDown)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_that_have_nothing_to_do_are_ended_but_for_one() {
+    let _alone = ALONE.lock().await;
+    let cache = tempfile::tempdir().unwrap();
+    let idle_max = Duration::from_millis(400);
+    let host = started(builder(cache.path()).execute_workers(3).idle_max(idle_max)).await;
+    let code = endless();
+    host.prepare(&code, &Params::default()).await.unwrap();
+    let calls = [1, 2, 3].map(|_| call(&host, &code, settings(SECOND / 5, Retry::Never)));
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    let workers = || {
+        let mut processes = descendants(me());
+        processes.retain(|process| process.parent == me() && process.name.contains("execute"));
+        processes.len()
+    };
+    until("one worker", || (workers() == 1).then_some(())).await;
+    returned(&host.validate(&trivial(1), block(), &Settings::default()).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_artifact_whose_jobs_die_is_made_anew() {
+    let _alone = ALONE.lock().await;
+    let cache = tempfile::tempdir().unwrap();
+    let host = started(builder(cache.path()).execute_workers(1)).await;
+    let code = endless();
+    host.prepare(&code, &Params::default()).await.unwrap();
+    for (input, origin) in
+        [(1, Origin::Memory), (2, Origin::Memory), (3, Origin::Memory), (4, Origin::Prepared)]
+    {
+        let validation = tokio::spawn({
+            let (host, code) = (host.clone(), code.clone());
+            let settings = settings(20 * SECOND, Retry::Never);
+            async move { host.validate(&code, Block::encoded(vec![input]), &settings).await }
+        });
+        let (job, _) = running_job(me()).await;
+        kill(job.pid);
+        let answer = validation.await.unwrap().unwrap();
+        assert_eq!(answer.verdict, Verdict::Inconclusive(Doubt::Signaled { signal: 9 }));
+        assert_eq!(answer.artifact.unwrap().origin, origin, "input {input}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_that_cannot_start_are_a_fault_to_each_who_asks_and_soon() {
+    let _alone = ALONE.lock().await;
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("worker");
+    std::fs::copy(PROGRAM, &program).unwrap();
+    let host = started(
+        builder(folder.path().join("cache").as_path())
+            .worker_program(&program)
+            .execute_workers(1)
+            .prepare_retry(PrepareRetry::default()),
+    )
+    .await;
+    let code = trivial(1);
+    returned(&host.validate(&code, block(), &Settings::default()).await.unwrap());
+    // The file that the host holds open is emptied: from now on it is no program.
+    for process in descendants(me()) {
+        if process.parent == me() {
+            let ended = pidfd(process.pid);
+            kill(process.pid);
+            assert!(ends_within(&ended, SECOND));
+        }
+    }
+    std::fs::File::options().write(true).truncate(true).open(&program).unwrap();
+    let begin = Instant::now();
+    for _ in 0..100 {
+        let answer = host.validate(&code, block(), &settings(SECOND, Retry::Once)).await;
+        assert!(matches!(answer, Err(Fault::Spawn(_))), "{answer:?}");
+    }
+    assert!(begin.elapsed() < 10 * SECOND, "{:?}", begin.elapsed());
+    std::fs::copy(PROGRAM, &program).unwrap();
+    let recovered = until_returned(&host, &code).await;
+    returned(&recovered);
+}
+
+async fn until_returned(host: &Host, code: &Code) -> lazaret::Answer<Validated> {
+    let begin = Instant::now();
+    loop {
+        match host.validate(code, block(), &Settings::default()).await {
+            Ok(answer) => return answer,
+            Err(fault) => assert!(begin.elapsed() < 60 * SECOND, "no recovery: {fault}"),
+        }
+        tokio::task::yield_now().await;
+    }
+}
