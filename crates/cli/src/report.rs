@@ -3,8 +3,8 @@
 use std::{fmt::Display, process::ExitCode, time::Duration};
 
 use lazaret::{
-    Answer, ArtifactUse, Doubt, Fault, JailLevel, LayerState, LogLevel, Origin, Refusal, Security,
-    Verdict, Vote, describe,
+    Answer, ArtifactUse, Fault, JailLevel, LayerState, LogLevel, Origin, Security, Verdict, Vote,
+    describe,
 };
 use serde_json::{Map, Value, json};
 
@@ -72,7 +72,7 @@ pub(crate) fn object<T>(
     object.insert("verdict".into(), ending.word().into());
     object.insert("vote".into(), vote.map(|vote| vote.to_string()).into());
     object.insert("reason".into(), reason(&answer.verdict).into());
-    object.insert("kind".into(), kind(&answer.verdict).into());
+    object.insert("kind".into(), answer.verdict.reason_word().into());
     object.insert("attempts".into(), answer.attempts.into());
     object.insert("cpu_micros".into(), micros(answer.usage.cpu).into());
     object.insert("wall_micros".into(), micros(answer.usage.wall).into());
@@ -82,40 +82,6 @@ pub(crate) fn object<T>(
     object.insert("log".into(), log_values(answer).into());
     object.insert("log_lines_dropped".into(), answer.log_lines_dropped.into());
     object
-}
-
-/// A word for programs to match on, in place of the reason.
-fn kind<T>(verdict: &Verdict<T>) -> Option<&'static str> {
-    Some(match verdict {
-        Verdict::Returned(_) => return None,
-        Verdict::Refused(refusal) => match refusal {
-            Refusal::Code { .. } => "code",
-            Refusal::PrepareMemory { .. } => "prepare-memory",
-            Refusal::PrepareCpu { .. } => "prepare-cpu",
-            Refusal::Trap { .. } => "trap",
-            Refusal::MemoryLimit { .. } => "memory-limit",
-            Refusal::CpuLimit { .. } => "cpu-limit",
-            Refusal::BadOutput(_) => "bad-output",
-            Refusal::OutputTooLarge { .. } => "output-too-large",
-            Refusal::BadInput(_) => "bad-input",
-            Refusal::InputTooLarge { .. } => "input-too-large",
-            Refusal::CodeTooLarge { .. } => "code-too-large",
-            _ => "other",
-        },
-        Verdict::Inconclusive(doubt) => match doubt {
-            Doubt::Signaled { .. } => "signaled",
-            Doubt::Exited { .. } => "exited",
-            Doubt::NoReply => "no-reply",
-            Doubt::Malformed(_) => "malformed",
-            Doubt::Unfitting => "unfitting",
-            Doubt::ArtifactUnusable(_) => "artifact-unusable",
-            Doubt::Unable(_) => "unable",
-            Doubt::WallLimit { .. } => "wall-limit",
-            Doubt::WorkerLost => "worker-lost",
-            Doubt::Preparation(_) | Doubt::PreparationCpu { .. } => "preparation",
-            _ => "other",
-        },
-    })
 }
 
 /// Which layers of the jail were on while this verdict was found.

@@ -16,6 +16,7 @@ use crate::{
     canary::Canary,
     gate::Gate,
     judge::Waiting,
+    metrics::Metrics,
     pipeline,
     request::{Input, Output},
     worker::{Pool, QueueState, Spawner, Terms, Urgency},
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) execute_workers: Pool,
     pub(crate) prepare_workers: Pool,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) metrics: Metrics,
     pub(crate) breaker: Mutex<Breaker>,
     pub(crate) canary: Canary,
     pub(crate) shelf: Arc<Shelf>,
@@ -79,10 +81,11 @@ impl Host {
     pub(crate) async fn start(settings: Builder) -> Result<Self, Fault> {
         let spawner = Spawner::new(settings.worker_program.as_deref())
             .map_err(|error| Fault::Spawn(error.into()))?;
+        let metrics = Metrics::default();
         let pool = |role, lanes: Lanes, workers: Workers| {
             let terms = Terms { role, jail: settings.jail, patience: settings.patience };
             let room = workers.room(settings.waiting_max);
-            Pool::new(terms, spawner.clone(), lanes, room, settings.idle_max)
+            Pool::new(terms, spawner.clone(), lanes, room, settings.idle_max, metrics.clone())
         };
         let execute_workers = pool(Role::Execute, settings.lanes, settings.execute_workers);
         let prepare_workers =
@@ -103,6 +106,7 @@ impl Host {
             execute_workers,
             prepare_workers,
             gate: Arc::default(),
+            metrics,
             breaker: Mutex::default(),
             canary: Canary::default(),
             shelf: Shelf::new(settings.hot_bytes_max, settings.prepare_retry),
@@ -134,8 +138,9 @@ impl Host {
     /// Calls code once with one input, preparing the code first if need be. Dropping the future
     /// withdraws the call and kills its job; a preparation goes on for whoever else needs it.
     pub(crate) async fn execute(&self, call: Call) -> Result<Answer<Output>, Fault> {
-        let pass = self.shared.gate.enter(call.group)?;
-        pass.while_inside(pipeline::execute(self.shared.clone(), call)).await
+        self.shared.metrics.input(call.input.len());
+        let host = self.shared.clone();
+        self.admit("execute", call.group, pipeline::execute(host, call)).await
     }
 
     /// Ends every call of these groups with [`Fault::Withdrawn`], whether it waits or runs, and says how
@@ -186,16 +191,37 @@ impl Host {
         params: &Params,
         purpose: Purpose,
     ) -> Result<Answer<PrepareFacts>, Fault> {
-        let pass = self.shared.gate.enter(None)?;
+        self.shared.metrics.code(code.len());
+        let request = match purpose {
+            Purpose::Execution => "prepare",
+            Purpose::Precheck => "precheck",
+        };
         let (code, params) = (code.clone(), params.clone());
-        pass.while_inside(pipeline::prepare(self.shared.clone(), code, params, purpose)).await
+        let host = self.shared.clone();
+        self.admit(request, None, pipeline::prepare(host, code, params, purpose)).await
+    }
+
+    /// Lets a request in, and counts it and its end.
+    async fn admit<T>(
+        &self,
+        request: &'static str,
+        group: Option<Group>,
+        work: impl Future<Output = Result<Answer<T>, Fault>>,
+    ) -> Result<Answer<T>, Fault> {
+        self.shared.metrics.enqueued(request);
+        let ended = match self.shared.gate.enter(group) {
+            Ok(pass) => pass.while_inside(work).await,
+            Err(fault) => Err(fault),
+        };
+        self.shared.metrics.concluded(request, &ended);
+        ended
     }
 
     /// Says what code is, without compiling it. The code is read in a jailed job, as always.
     pub async fn inspect(&self, code: &Code, params: &Params) -> Result<Answer<Inspection>, Fault> {
-        let pass = self.shared.gate.enter(None)?;
         let (code, params) = (code.clone(), params.clone());
-        pass.while_inside(pipeline::inspect(self.shared.clone(), code, params)).await
+        let host = self.shared.clone();
+        self.admit("inspect", None, pipeline::inspect(host, code, params)).await
     }
 }
 

@@ -47,12 +47,14 @@ mod host;
 mod judge;
 mod lanes;
 mod machine;
+mod metrics;
 mod pipeline;
 pub mod pvf;
 mod queue;
 mod request;
 mod retry;
 mod verdict;
+mod words;
 mod worker;
 
 pub use artifacts::{Origin, PrepareFacts, PrepareRetry};

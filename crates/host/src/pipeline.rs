@@ -8,7 +8,7 @@ use std::{
 };
 
 use lazaret_wire::{
-    evidence,
+    evidence::{self, Stop},
     work::{Execute, Inspect, Prepare, Work},
 };
 use tokio::{sync::oneshot, time::timeout_at};
@@ -125,6 +125,7 @@ pub(crate) async fn call(host: Arc<Shared>, call: Call) -> Result<Answer<Output>
                 // The job's word evicts nothing: the file is read and verified again instead.
                 host.shelf.drop_hot(&key(&host, &call.code, &call.params));
             }
+            host.metrics.retried(host.execute_workers.of());
             tokio::time::sleep(pause).await;
             attempt += 1;
             continue;
@@ -305,6 +306,7 @@ async fn compile(
         let order = Order { asked, work: work.clone(), deadline: None, attached };
         let ran = run(host, &host.prepare_workers, urgency, order).await;
         if let Some(pause) = pause_before_retry(Retry::Once, attempt, &ran.concluded) {
+            host.metrics.retried(host.prepare_workers.of());
             tokio::time::sleep(pause).await;
             attempt += 1;
             continue;
@@ -382,6 +384,7 @@ where
     let mut ran = Ran { blob: answer.blob, ..Ran::from(Fault::ShuttingDown) };
     if let Outcome::Ended(ended) = &answer.outcome {
         ran.usage = ended.usage.into();
+        host.metrics.job_ended(pool.of(), &ran.usage, ended.stop.map(Stop::word));
         ran.log.clone_from(&ended.log);
         ran.log_lines_dropped = ended.log_lines_dropped;
     }

@@ -46,6 +46,19 @@ pub enum Stop {
     Withdrawn,
 }
 
+impl Stop {
+    /// In kebab case.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::CpuLimit => "cpu-limit",
+            Self::WallLimit => "wall-limit",
+            Self::OutputLimit => "output-limit",
+            Self::Malformed => "malformed",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+}
+
 /// What came through a job's reply stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {

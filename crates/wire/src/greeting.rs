@@ -26,6 +26,16 @@ pub enum Role {
     Execute,
 }
 
+impl Role {
+    /// In lower case.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Prepare => "prepare",
+            Self::Execute => "execute",
+        }
+    }
+}
+
 /// How much of the jail must hold before a worker accepts work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum JailLevel {

@@ -64,6 +64,17 @@ pub enum Origin {
     Prepared,
 }
 
+impl Origin {
+    /// In lower case.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Disk => "disk",
+            Self::Prepared => "prepared",
+        }
+    }
+}
+
 /// What the shelf says to one who needs an artifact.
 pub(crate) enum Found {
     /// Here it is, or here is why it will never be.
@@ -147,6 +158,12 @@ impl Shelf {
         if let Some(hot) = slots.hot.remove(key) {
             slots.hot_bytes -= hot.artifact.blob.len();
         }
+    }
+
+    /// How many artifacts are in memory, and how many bytes they have.
+    pub(crate) fn hot(&self) -> (usize, u64) {
+        let slots = self.lock();
+        (slots.hot.len(), slots.hot_bytes)
     }
 
     fn lock(&self) -> MutexGuard<'_, Slots> {

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     lanes::{Lane, Lanes},
+    metrics::{Metrics, Of},
     queue::{Full, Queue, Room, Ticket},
     verdict::Fault,
 };
@@ -46,6 +47,7 @@ struct Shared {
     terms: Terms,
     spawner: Spawner,
     lanes: Lanes,
+    metrics: Metrics,
     state: Mutex<State>,
 }
 
@@ -93,10 +95,11 @@ impl Pool {
         lanes: Lanes,
         room: Room,
         idle_max: Duration,
+        metrics: Metrics,
     ) -> Self {
         let queue = Queue::new(&lanes.terms(), room);
         let state = State { queue, idle: Vec::new(), backoff: Backoff::default() };
-        let shared = Arc::new(Shared { terms, spawner, lanes, state: Mutex::new(state) });
+        let shared = Arc::new(Shared { terms, spawner, lanes, metrics, state: Mutex::new(state) });
         tokio::spawn(end_idle(Arc::downgrade(&shared), idle_max));
         Self { shared }
     }
@@ -124,8 +127,11 @@ impl Pool {
         let (grant, granted) = oneshot::channel();
         let waiting = Waiting::begin(self, urgency, grant)?;
         self.grant();
+        let begin = Instant::now();
         let permit = granted.await.map_err(|_| Fault::ShuttingDown);
         drop(waiting);
+        let lane = self.shared.lanes.name(urgency.lane());
+        self.shared.metrics.waited(self.of().role, lane, begin.elapsed());
         permit
     }
 
@@ -154,9 +160,20 @@ impl Pool {
         if let Some(fault) = self.state().backoff.refuses(Instant::now()) {
             return Err(fault);
         }
+        self.note("spawning");
         let started = Process::start(&self.shared.spawner, self.shared.terms).await;
+        self.note(if started.is_ok() { "spawned" } else { "failed" });
         self.state().backoff.note(started.as_ref().err(), Instant::now());
         started
+    }
+
+    /// Whose numbers these are.
+    pub(crate) fn of(&self) -> Of {
+        Of { role: self.shared.terms.role.word() }
+    }
+
+    fn note(&self, event: &'static str) {
+        self.shared.metrics.worker(self.of(), event);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -183,6 +200,10 @@ async fn end_idle(pool: Weak<Shared>, idle_max: Duration) {
 impl Urgency {
     pub(crate) fn new(lane: Lane) -> Self {
         Self { place: Mutex::new(Place { lane, queued: None }) }
+    }
+
+    fn lane(&self) -> Lane {
+        self.place.lock().expect("no panic while locked").lane
     }
 
     /// Makes it more urgent, if the lane is more urgent than its own.
@@ -254,15 +275,18 @@ impl Lease {
             return Err(bug!("a lease without its worker"));
         };
         let (answer, afterwards) = process.run(work, descriptors, withdrawn).await?;
-        if afterwards == Afterwards::Reuse {
-            self.process = Some(process);
+        match afterwards {
+            Afterwards::Reuse => self.process = Some(process),
+            Afterwards::Retire => self.permit.pool.note("retired"),
         }
         Ok(answer)
     }
 
     /// Ends the worker instead of giving it back.
     pub(crate) fn retire(mut self) {
-        self.process = None;
+        if self.process.take().is_some() {
+            self.permit.pool.note("retired");
+        }
     }
 }
 

@@ -1,0 +1,63 @@
+//! What a scrape says is what happened.
+
+mod support;
+
+use std::time::Duration;
+
+use lazaret::{Params, Retry, pvf::Settings};
+use support::{block, builder, code, endless, guest, returned, settings, started, trivial};
+
+/// The value of a sample, by its whole name with labels.
+fn sample(text: &str, name: &str) -> Option<f64> {
+    let line =
+        text.lines().find(|line| line.strip_prefix(name).is_some_and(|l| l.starts_with(' ')))?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scrape_says_what_happened() {
+    let cache = tempfile::tempdir().unwrap();
+    let host = started(builder(cache.path())).await;
+    for _ in 0..3 {
+        returned(&host.validate(&trivial(1), block(), &Settings::default()).await.unwrap());
+    }
+    host.validate(&guest("unreachable"), block(), &Settings::default()).await.unwrap();
+    let short = settings(Duration::from_millis(20), Retry::Never);
+    host.validate(&endless(), block(), &short).await.unwrap();
+    host.precheck(&code("(module)"), &Params::default()).await.unwrap();
+    host.shut_down(Duration::ZERO).await;
+    host.validate(&trivial(1), block(), &Settings::default()).await.unwrap_err();
+
+    let text = host.metrics_text();
+    let concluded = |request: &str, conclusion: &str, reason: &str| {
+        format!(
+            "lazaret_concluded_total{{request=\"{request}\",conclusion=\"{conclusion}\",\
+             reason=\"{reason}\"}}"
+        )
+    };
+    for (name, value) in [
+        ("lazaret_requests_total{request=\"execute\"}".to_owned(), 6.0),
+        ("lazaret_requests_total{request=\"precheck\"}".to_owned(), 1.0),
+        (concluded("execute", "returned", ""), 3.0),
+        (concluded("execute", "refused", "trap"), 1.0),
+        (concluded("execute", "refused", "cpu-limit"), 1.0),
+        (concluded("precheck", "refused", "code"), 1.0),
+        (concluded("execute", "fault", "shutting-down"), 1.0),
+        ("lazaret_artifacts_total{origin=\"prepared\"}".to_owned(), 3.0),
+        ("lazaret_artifacts_total{origin=\"memory\"}".to_owned(), 2.0),
+        ("lazaret_kills_total{role=\"execute\",reason=\"cpu-limit\"}".to_owned(), 1.0),
+        ("lazaret_job_cpu_seconds_count{role=\"execute\"}".to_owned(), 5.0),
+        ("lazaret_job_resident_bytes_count{role=\"prepare\"}".to_owned(), 4.0),
+        ("lazaret_input_bytes_count".to_owned(), 6.0),
+        ("lazaret_workers_total{role=\"execute\",event=\"spawned\"}".to_owned(), 1.0),
+        ("lazaret_waiting{queue=\"execute\",lane=\"dispute\"}".to_owned(), 0.0),
+        ("lazaret_running{role=\"prepare\"}".to_owned(), 0.0),
+        ("lazaret_hot_artifacts".to_owned(), 3.0),
+    ] {
+        assert_eq!(sample(&text, &name), Some(value), "{name} in\n{text}");
+    }
+    // One look at the jail when the host began, and one for each call that ran.
+    let waited = "lazaret_queue_time_seconds_count{queue=\"execute\",lane=\"approval\"}";
+    assert_eq!(sample(&text, waited), Some(6.0), "{text}");
+    assert!(text.ends_with("# EOF\n"), "the OpenMetrics format ends so");
+}
