@@ -105,6 +105,8 @@ fn kind<T>(verdict: &Verdict<T>) -> Option<&'static str> {
         Verdict::Inconclusive(doubt) => match doubt {
             Doubt::Signaled { .. } => "signaled",
             Doubt::Exited { .. } => "exited",
+            Doubt::OutOfMemory => "out-of-memory",
+            Doubt::MachineOutOfMemory => "machine-out-of-memory",
             Doubt::NoReply => "no-reply",
             Doubt::Malformed(_) => "malformed",
             Doubt::Unfitting => "unfitting",

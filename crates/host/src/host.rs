@@ -5,19 +5,24 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use lazaret_wire::greeting::{Layer, LayerState, Role};
+use lazaret_wire::{
+    greeting::{Layer, LayerState, Role},
+    work::ARTIFACT_BYTES_MAX,
+};
 
 use crate::{
     Answer, Builder, Code, Fault, Inspection, JailLevel, Limits, Params, PrepareFacts,
     PrepareLimits, Retry,
     artifacts::{STORE_BYTES_MAX, Shelf, Store, UNUSED_MAX},
+    cgroup::{HostGroup, Refusal},
     judge::Waiting,
     pipeline,
     request::{Input, Output},
     worker::{Pool, Spawner, Terms},
 };
 
-/// Runs untrusted code. Cloning shares it; when the last clone is gone, its workers are killed.
+/// Runs untrusted code. Cloning shares it; when the last clone is gone, its workers are killed. Where
+/// it has control groups, that waits until they are dead, a second at the most.
 #[derive(Clone)]
 pub struct Host {
     pub(crate) shared: Arc<Shared>,
@@ -32,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) engine_fingerprint: [u8; 32],
     pub(crate) waiting: Waiting,
     security: Security,
+    /// After the workers, so that they are killed before their control groups are removed.
+    _cgroup: Arc<Result<HostGroup, Refusal>>,
 }
 
 /// What protects this machine from the guests of a host.
@@ -64,8 +71,23 @@ impl Host {
     pub(crate) async fn start(settings: Builder) -> Result<Self, Fault> {
         let spawner = Spawner::new(settings.worker_program.as_deref())
             .map_err(|error| Fault::Spawn(error.into()))?;
+        let place = settings.cgroup;
+        // The groups of dead hosts are waited for.
+        let made = tokio::task::spawn_blocking(move || HostGroup::make(&place)).await;
+        let cgroup = Arc::new(made.unwrap_or(Err(Refusal::absent("making a control group"))));
         let pool = |role, count| {
-            let terms = Terms { role, jail: settings.jail, patience: settings.patience };
+            let terms = Terms {
+                role,
+                jail: settings.jail,
+                patience: settings.patience,
+                cgroup: cgroup.clone(),
+                kept_bytes_max: match role {
+                    // An artifact is charged to the group of the job that wrote it, for as long as
+                    // it is kept.
+                    Role::Prepare => settings.hot_bytes_max.saturating_add(ARTIFACT_BYTES_MAX),
+                    Role::Execute => 0,
+                },
+            };
             Pool::new(terms, spawner.clone(), count, settings.waiting_max)
         };
         let execute_workers = pool(Role::Execute, settings.execute_workers);
@@ -90,6 +112,7 @@ impl Host {
             engine_fingerprint: facts.engine_fingerprint,
             waiting: if filter_is_on { Waiting::Impossible } else { Waiting::Possible },
             security: Security { level: settings.jail, layers: facts.layers },
+            _cgroup: cgroup,
         };
         Ok(Self { shared: Arc::new(shared) })
     }

@@ -39,6 +39,7 @@ mod bug;
 mod artifacts;
 mod blob;
 mod builder;
+mod cgroup;
 mod code;
 mod host;
 mod judge;

@@ -292,7 +292,7 @@ async fn run(
         Err(_) => return Fault::ShuttingDown.into(),
     };
     let mut ran = Ran { blob: answer.blob, ..Ran::from(Fault::ShuttingDown) };
-    if let Outcome::Ended(ended) = &answer.outcome {
+    if let Outcome::Ended(ended, _) = &answer.outcome {
         ran.usage = ended.usage.into();
         ran.log.clone_from(&ended.log);
         ran.log_lines_dropped = ended.log_lines_dropped;

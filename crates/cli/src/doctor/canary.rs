@@ -10,7 +10,7 @@ use std::{
 };
 
 use lazaret::{
-    Answer, Code, CodeFormat, Fault, Host, JailLevel, Origin, Usage, Verdict,
+    Answer, Builder, Code, CodeFormat, Fault, JailLevel, Origin, Usage, Verdict,
     pvf::{Block, Settings, Validated},
 };
 
@@ -56,12 +56,13 @@ impl CanarySeen {
 }
 
 pub(crate) async fn look(
+    bare: &Builder,
     level: Option<JailLevel>,
     directory: Result<PathBuf, Failure>,
 ) -> (CacheSeen, CanarySeen) {
     let mut cache = match directory {
         Ok(directory) => {
-            let refused = refusal(level, &directory).await;
+            let refused = refusal(bare, level, &directory).await;
             CacheSeen { directory: Some(directory), refused }
         }
         Err(failure) => CacheSeen { directory: None, refused: Some(failure.text()) },
@@ -73,10 +74,10 @@ pub(crate) async fn look(
         (Some(directory), None) => Some(directory.join(format!("doctor-{}", std::process::id()))),
         _ => None,
     };
-    let answer = validate(level, directory.as_deref()).await;
+    let answer = validate(bare, level, directory.as_deref()).await;
     if let Some(directory) = &directory {
         // The canary's own verdict is told by the canary; here only where its artifact came from.
-        let again = validate(level, Some(directory)).await;
+        let again = validate(bare, level, Some(directory)).await;
         let found = again.ok().and_then(|answer| answer.artifact).map(|artifact| artifact.origin);
         if answer.is_ok() && found != Some(Origin::Disk) {
             let reason = "an artifact that one host wrote was not found by the next";
@@ -89,8 +90,8 @@ pub(crate) async fn look(
 }
 
 /// Why artifacts cannot be kept in the directory, by the host's own check and by writing a file.
-async fn refusal(level: Option<JailLevel>, directory: &Path) -> Option<String> {
-    let host = Host::builder().cache_dir(directory).jail(level.unwrap_or(JailLevel::Weak));
+async fn refusal(bare: &Builder, level: Option<JailLevel>, directory: &Path) -> Option<String> {
+    let host = bare.clone().cache_dir(directory).jail(level.unwrap_or(JailLevel::Weak));
     if let Err(fault @ Fault::Cache { .. }) = host.start().await {
         return Some(with_causes(&fault));
     }
@@ -108,8 +109,12 @@ fn write_probe(directory: &Path) -> io::Result<()> {
     fs::remove_file(&path).and(written)
 }
 
-async fn validate(level: JailLevel, cache: Option<&Path>) -> Result<Answer<Validated>, Fault> {
-    let mut host = Host::builder().jail(level);
+async fn validate(
+    bare: &Builder,
+    level: JailLevel,
+    cache: Option<&Path>,
+) -> Result<Answer<Validated>, Fault> {
+    let mut host = bare.clone().jail(level);
     if let Some(directory) = cache {
         host = host.cache_dir(directory);
     }

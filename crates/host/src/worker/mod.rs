@@ -3,11 +3,13 @@
 //! ```text
 //! spawner   one thread for the host's life that starts and reaps processes
 //! process   one worker: greeted, sent one frame at a time, killed when dropped
+//! layers    the layers of the jail that are the host's to put on: control groups
 //! link      its socket: frames with descriptors
 //! log_pipe  its standard error: lines, capped and escaped
 //! pool      which worker is whose
 //! ```
 
+mod layers;
 mod link;
 mod log_pipe;
 mod pool;

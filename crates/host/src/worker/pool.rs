@@ -62,7 +62,7 @@ impl Pool {
         let permit = self.permit().await?;
         let process = match self.idle() {
             Some(process) => process,
-            None => Process::start(&self.shared.spawner, self.shared.terms).await?,
+            None => Process::start(&self.shared.spawner, &self.shared.terms).await?,
         };
         Ok(Lease { process: Some(process), pool: self.clone(), _permit: permit })
     }
