@@ -55,6 +55,7 @@ impl Seen {
             Verdict::Inconclusive(doubt) => match doubt {
                 Doubt::Signaled { signal } => Self::of_signal(*signal),
                 Doubt::Exited { status } => Self::of_status(*status),
+                Doubt::OutOfMemory => Self::Errno(libc::ENOMEM),
                 Doubt::WallLimit { .. } => Self::WallLimit,
                 Doubt::WorkerLost => Self::WorkerLost,
                 doubt => Self::NotBelieved(doubt.to_string()),

@@ -36,6 +36,10 @@ pub(crate) struct Global {
     /// Allow --jail weak; alone it means that level. Each layer that is off is warned about
     #[arg(long, global = true)]
     pub(crate) accept_weaker_jail: bool,
+    /// Make the control groups of workers and jobs in this directory of cgroup2, which nobody else
+    /// uses [default: the group delegated to this process, if one is]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) cgroup: Option<PathBuf>,
     /// Say more on standard error; repeat for even more
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,

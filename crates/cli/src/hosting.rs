@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lazaret::{CODE_BYTES_MAX, Code, CodeFormat, Host, JailLevel, LayerState, Params};
+use lazaret::{Builder, CODE_BYTES_MAX, Code, CodeFormat, Host, JailLevel, LayerState, Params};
 
 use crate::{
     arguments::{Global, Meaning},
@@ -18,7 +18,7 @@ use crate::{
 pub(crate) async fn start(global: &Global) -> Result<Host, Failure> {
     let level = global.jail_level()?;
     let cache = cache_directory(global)?;
-    let host = Host::builder().cache_dir(cache).jail(level).start().await?;
+    let host = builder(global).cache_dir(cache).jail(level).start().await?;
     if level != JailLevel::Strict {
         for layer in &host.security().layers {
             if let LayerState::Off { call, errno } = &layer.state {
@@ -27,6 +27,14 @@ pub(crate) async fn start(global: &Global) -> Result<Host, Failure> {
         }
     }
     Ok(host)
+}
+
+/// A host in the control group that was named, if one was.
+pub(crate) fn builder(global: &Global) -> Builder {
+    match &global.cgroup {
+        Some(directory) => Host::builder().cgroup(directory),
+        None => Host::builder(),
+    }
 }
 
 /// Where artifacts are kept.

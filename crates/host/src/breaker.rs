@@ -60,6 +60,8 @@ pub(crate) fn is_death(doubt: &Doubt) -> bool {
     match doubt {
         Doubt::Signaled { .. }
         | Doubt::Exited { .. }
+        | Doubt::OutOfMemory
+        | Doubt::MachineOutOfMemory
         | Doubt::NoReply
         | Doubt::Malformed(_)
         | Doubt::Unfitting

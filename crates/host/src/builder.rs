@@ -5,7 +5,9 @@ use std::{
     time::Duration,
 };
 
-use crate::{Fault, Host, JailLevel, Lanes, PrepareLimits, PrepareRetry, queue::Room};
+use crate::{
+    Fault, Host, JailLevel, Lanes, PrepareLimits, PrepareRetry, cgroup::Place, queue::Room,
+};
 
 /// Requests that may wait in one lane for a worker of one role.
 const WAITING_MAX_DEFAULT: usize = 4096;
@@ -70,6 +72,7 @@ pub struct Builder {
     pub(crate) prepare_limits: PrepareLimits,
     pub(crate) prepare_retry: PrepareRetry,
     pub(crate) patience: Patience,
+    pub(crate) cgroup: Place,
 }
 
 impl Default for Builder {
@@ -87,6 +90,7 @@ impl Default for Builder {
             prepare_limits: PrepareLimits::default(),
             prepare_retry: PrepareRetry::default(),
             patience: Patience::default(),
+            cgroup: Place::default(),
         }
     }
 }
@@ -177,6 +181,21 @@ impl Builder {
     /// How long to wait for workers that say nothing.
     pub fn patience(mut self, patience: Patience) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// Where the control groups of workers and jobs are made: a directory of cgroup2 that this
+    /// program may write and nobody else uses. By default the group that was delegated to this
+    /// program, if it was (systemd's `Delegate=`, or a group that belongs to its ordinary user) and
+    /// gives memory and pids; the program's one process is then moved to a group of its own below it.
+    pub fn cgroup(mut self, directory: impl AsRef<Path>) -> Self {
+        self.cgroup = Place::At(directory.as_ref().to_owned());
+        self
+    }
+
+    /// Makes no control group, even if one was delegated.
+    pub fn without_cgroup(mut self) -> Self {
+        self.cgroup = Place::Nowhere;
         self
     }
 

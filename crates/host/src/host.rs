@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use lazaret_wire::greeting::{Layer, LayerState, Role};
+use lazaret_wire::{
+    greeting::{Layer, LayerState, Role},
+    work::ARTIFACT_BYTES_MAX,
+};
 
 use crate::{
     Answer, Builder, Code, Fault, Group, Inspection, JailLevel, Lane, Lanes, Limits, Params,
@@ -14,6 +17,7 @@ use crate::{
     breaker::Breaker,
     builder::Workers,
     canary::Canary,
+    cgroup::{HostGroup, Refusal},
     gate::Gate,
     judge::Waiting,
     metrics::Metrics,
@@ -22,7 +26,8 @@ use crate::{
     worker::{Pool, QueueState, Spawner, Terms, Urgency},
 };
 
-/// Runs untrusted code. Cloning shares it; when the last clone is gone, its workers are killed.
+/// Runs untrusted code. Cloning shares it; when the last clone is gone, its workers are killed. Where
+/// it has control groups, that waits until they are dead, a second at the most.
 #[derive(Clone)]
 pub struct Host {
     pub(crate) shared: Arc<Shared>,
@@ -41,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) engine_fingerprint: [u8; 32],
     pub(crate) waiting: Waiting,
     security: Security,
+    /// After the workers, so that they are killed before their control groups are removed.
+    _cgroup: Arc<Result<HostGroup, Refusal>>,
 }
 
 /// What protects this machine from the guests of a host.
@@ -81,9 +88,24 @@ impl Host {
     pub(crate) async fn start(settings: Builder) -> Result<Self, Fault> {
         let spawner = Spawner::new(settings.worker_program.as_deref())
             .map_err(|error| Fault::Spawn(error.into()))?;
+        let place = settings.cgroup;
+        // The groups of dead hosts are waited for.
+        let made = tokio::task::spawn_blocking(move || HostGroup::make(&place)).await;
+        let cgroup = Arc::new(made.unwrap_or(Err(Refusal::absent("making a control group"))));
         let metrics = Metrics::default();
         let pool = |role, lanes: Lanes, workers: Workers| {
-            let terms = Terms { role, jail: settings.jail, patience: settings.patience };
+            let terms = Terms {
+                role,
+                jail: settings.jail,
+                patience: settings.patience,
+                cgroup: cgroup.clone(),
+                kept_bytes_max: match role {
+                    // An artifact is charged to the group of the job that wrote it, for as long as
+                    // it is kept.
+                    Role::Prepare => settings.hot_bytes_max.saturating_add(ARTIFACT_BYTES_MAX),
+                    Role::Execute => 0,
+                },
+            };
             let room = workers.room(settings.waiting_max);
             Pool::new(terms, spawner.clone(), lanes, room, settings.idle_max, metrics.clone())
         };
@@ -115,6 +137,7 @@ impl Host {
             engine_fingerprint: facts.engine_fingerprint,
             waiting: if filter_is_on { Waiting::Impossible } else { Waiting::Possible },
             security: Security { level: settings.jail, layers: facts.layers },
+            _cgroup: cgroup,
         };
         Ok(Self { shared: Arc::new(shared) })
     }

@@ -19,17 +19,32 @@ use crate::{
     verdict::{Culprit, Doubt, Fault, culprit},
 };
 
+/// How the kernel kills for want of memory (signal(7)).
+const SIGKILL: i32 = 9;
+
 /// How the conversation about one piece of work ended.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// The job ended and the worker said how.
-    Ended(Evidence),
+    /// The job ended and the worker said how; the host saw what its control group went through.
+    Ended(Evidence, OomKill),
     /// The worker could not hand over the work.
     NotStarted(NotStarted),
     /// The worker went away before it was sent the work.
     LostBefore,
     /// The worker went away, or went silent, after it was sent the work.
     LostWith,
+}
+
+/// Whether the kernel killed for want of memory in the job's control group, and where it was wanting:
+/// the kernel's word, never the job's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OomKill {
+    /// It did not, or there is no group that would tell.
+    None,
+    /// The group had met its own limit.
+    OwnLimit,
+    /// The machine was out of memory, or a group above this one.
+    Elsewhere,
 }
 
 /// What the job was asked, as far as blame depends on it.
@@ -80,9 +95,9 @@ pub(crate) fn judge(
         Outcome::LostBefore => Err(Fault::WorkerLost),
         Outcome::NotStarted(NotStarted { step, errno }) => Err(Fault::NotStarted { step, errno }),
         Outcome::LostWith => Ok(Judged::Inconclusive(Doubt::WorkerLost)),
-        Outcome::Ended(evidence) => match evidence.stop {
+        Outcome::Ended(evidence, oom_kill) => match evidence.stop {
             Some(stop) => judge_stopped(asked, limits, waiting, stop, &evidence),
-            None => Ok(judge_ended(asked, limits, evidence)),
+            None => Ok(judge_ended(asked, limits, evidence, oom_kill)),
         },
     }
 }
@@ -117,8 +132,10 @@ fn judge_stopped(
 }
 
 /// The job ended by itself.
-fn judge_ended(asked: Asked, limits: &Limits, evidence: Evidence) -> Judged {
+fn judge_ended(asked: Asked, limits: &Limits, evidence: Evidence, oom_kill: OomKill) -> Judged {
     let doubt = match (evidence.end, evidence.reply) {
+        (End::Signaled(SIGKILL), _) if oom_kill == OomKill::OwnLimit => Doubt::OutOfMemory,
+        (End::Signaled(SIGKILL), _) if oom_kill == OomKill::Elsewhere => Doubt::MachineOutOfMemory,
         (End::Signaled(signal), _) => Doubt::Signaled { signal },
         (End::Exited(status), _) if status != 0 => Doubt::Exited { status },
         (End::Exited(_), Reply::Silence | Reply::Partial) => Doubt::NoReply,

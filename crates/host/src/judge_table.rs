@@ -28,14 +28,14 @@ fn whole(claim: Claim) -> Reply {
 }
 
 fn ended(asked: Asked, end: End, reply: Reply) -> Judged {
-    judge(asked, &LIMITS, Waiting::Impossible, Outcome::Ended(evidence(end, reply)))
+    judge(asked, &LIMITS, Waiting::Impossible, Outcome::Ended(evidence(end, reply), OomKill::None))
         .expect("a job that ended by itself is never a fault")
 }
 
 fn stopped(asked: Asked, waiting: Waiting, stop: Stop) -> Result<Judged, Fault> {
     let mut evidence = evidence(End::Signaled(9), Reply::Silence);
     evidence.stop = Some(stop);
-    judge(asked, &LIMITS, waiting, Outcome::Ended(evidence))
+    judge(asked, &LIMITS, waiting, Outcome::Ended(evidence, OomKill::None))
 }
 
 fn code_refusal() -> Refusal {
@@ -59,7 +59,8 @@ fn a_whole_reply_within_every_limit_is_returned() {
 fn a_good_reply_over_the_cpu_limit_is_refused() {
     let mut late = evidence(End::Exited(0), whole(Claim::Returned { memory_pages: 3 }));
     late.usage.cpu_micros = LIMITS.cpu_micros + 1;
-    let judged = judge(Asked::Execute, &LIMITS, Waiting::Impossible, Outcome::Ended(late));
+    let judged =
+        judge(Asked::Execute, &LIMITS, Waiting::Impossible, Outcome::Ended(late, OomKill::None));
     assert_eq!(judged.unwrap(), Judged::Refused(Refusal::CpuLimit { limit_micros: 1_000 }));
 }
 
@@ -164,7 +165,7 @@ fn nothing_that_a_job_says_becomes_a_fault() {
     ] {
         for asked in ALL {
             for end in [End::Exited(0), End::Exited(-1), End::Signaled(31)] {
-                let outcome = Outcome::Ended(evidence(end, whole(claim.clone())));
+                let outcome = Outcome::Ended(evidence(end, whole(claim.clone())), OomKill::None);
                 assert!(judge(asked, &LIMITS, Waiting::Possible, outcome).is_ok());
             }
         }
@@ -213,7 +214,8 @@ fn what_was_wrong_with_a_garbled_reply_is_told() {
     let reply = Reply::Malformed(Malformation::UnknownTag);
     let mut garbled = evidence(End::Signaled(9), reply);
     garbled.stop = Some(Stop::Malformed);
-    let judged = judge(Asked::Execute, &LIMITS, Waiting::Impossible, Outcome::Ended(garbled));
+    let judged =
+        judge(Asked::Execute, &LIMITS, Waiting::Impossible, Outcome::Ended(garbled, OomKill::None));
     let doubt = Doubt::Malformed(Malformation::UnknownTag);
     assert_eq!(judged.unwrap(), Judged::Inconclusive(doubt));
 }
@@ -235,5 +237,50 @@ fn what_goes_wrong_before_a_job_holds_its_work_is_a_fault() {
         let unstarted =
             judge(asked, &LIMITS, Waiting::Impossible, Outcome::NotStarted(not_started));
         assert!(matches!(unstarted, Err(Fault::NotStarted { step: StartStep::Fork, errno: 11 })));
+    }
+}
+
+fn killed_for_memory(asked: Asked, end: End, oom_kill: OomKill) -> Judged {
+    let outcome = Outcome::Ended(evidence(end, Reply::Silence), oom_kill);
+    judge(asked, &LIMITS, Waiting::Impossible, outcome).expect("a guest can bring this about")
+}
+
+#[test]
+fn a_kill_at_the_jobs_own_memory_limit_is_its_own_and_never_a_fault() {
+    for asked in ALL {
+        let judged = killed_for_memory(asked, End::Signaled(9), OomKill::OwnLimit);
+        assert_eq!(judged, Judged::Inconclusive(Doubt::OutOfMemory));
+    }
+}
+
+#[test]
+fn a_kill_for_the_machines_memory_is_not_held_against_the_job() {
+    for asked in ALL {
+        let judged = killed_for_memory(asked, End::Signaled(9), OomKill::Elsewhere);
+        assert_eq!(judged, Judged::Inconclusive(Doubt::MachineOutOfMemory));
+    }
+}
+
+#[test]
+fn a_kill_for_memory_explains_no_other_end() {
+    for oom_kill in [OomKill::OwnLimit, OomKill::Elsewhere] {
+        for (end, doubt) in [
+            (End::Signaled(11), Doubt::Signaled { signal: 11 }),
+            (End::Exited(3), Doubt::Exited { status: 3 }),
+            (End::Exited(0), Doubt::NoReply),
+        ] {
+            let judged = killed_for_memory(Asked::Execute, end, oom_kill);
+            assert_eq!(judged, Judged::Inconclusive(doubt));
+        }
+        let reply = whole(Claim::Returned { memory_pages: 1 });
+        let outcome = Outcome::Ended(evidence(End::Exited(0), reply), oom_kill);
+        let judged = judge(Asked::Execute, &LIMITS, Waiting::Impossible, outcome);
+        assert!(matches!(judged, Ok(Judged::Returned { .. })));
+
+        let mut stopped = evidence(End::Signaled(9), Reply::Silence);
+        stopped.stop = Some(Stop::CpuLimit);
+        let outcome = Outcome::Ended(stopped, oom_kill);
+        let judged = judge(Asked::Execute, &LIMITS, Waiting::Impossible, outcome).unwrap();
+        assert_eq!(judged, Judged::Refused(Refusal::CpuLimit { limit_micros: 1_000 }));
     }
 }

@@ -41,6 +41,7 @@ mod blob;
 mod breaker;
 mod builder;
 mod canary;
+mod cgroup;
 mod code;
 mod gate;
 mod host;

@@ -382,7 +382,7 @@ where
         Err(_) => return Fault::ShuttingDown.into(),
     };
     let mut ran = Ran { blob: answer.blob, ..Ran::from(Fault::ShuttingDown) };
-    if let Outcome::Ended(ended) = &answer.outcome {
+    if let Outcome::Ended(ended, _) = &answer.outcome {
         ran.usage = ended.usage.into();
         host.metrics.job_ended(pool.of(), &ran.usage, ended.stop.map(Stop::word));
         ran.log.clone_from(&ended.log);

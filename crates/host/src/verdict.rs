@@ -38,6 +38,13 @@ pub enum Doubt {
         /// The status.
         status: i32,
     },
+    /// The kernel killed the job at the memory limit of its control group.
+    #[error("the job took more memory than its control group may have, and the kernel killed it")]
+    OutOfMemory,
+    /// The kernel killed the job because the machine, or a control group around the host, was out
+    /// of memory.
+    #[error("the machine was out of memory, and the kernel killed the job")]
+    MachineOutOfMemory,
     /// The job ended without a whole reply.
     #[error("the job ended without a whole reply")]
     NoReply,

@@ -45,6 +45,8 @@ impl Doubt {
         match self {
             Self::Signaled { .. } => "signaled",
             Self::Exited { .. } => "exited",
+            Self::OutOfMemory => "out-of-memory",
+            Self::MachineOutOfMemory => "machine-out-of-memory",
             Self::NoReply => "no-reply",
             Self::Malformed(_) => "malformed",
             Self::Unfitting => "unfitting",

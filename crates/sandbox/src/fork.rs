@@ -3,8 +3,9 @@
 //! Called by the worker, one job at a time. The legacy `clone` rather than `clone3`, because a
 //! seccomp filter sees the flags of the first in a register, and of the second only a pointer:
 //! the worker's filter allows exactly these flags, so nothing in the worker can make a thread,
-//! a user namespace, or a child in another namespace. What only clone3 has is not needed: the
-//! signal actions are markers that the job wants to keep, and no cgroup is delegated yet.
+//! a user namespace, or a child in another namespace. Only where the host has a control group to
+//! give is it `clone3`, which alone has CLONE_INTO_CGROUP, with its arguments at one address that
+//! the filter knows, in a page that is sealed ([`sys::CloneArgs`]).
 //!
 //! # Why the worker keeps one capability
 //!
@@ -24,7 +25,7 @@ use std::rc::Rc;
 use crate::filter::Filters;
 use crate::layer::{During, Record, Refusal, Step, check};
 use crate::steps::clocks::ClockPages;
-use crate::sys::{self, Cloned};
+use crate::sys::{self, CloneArgs, Cloned};
 use crate::watch;
 use crate::worker::WorkerJail;
 
@@ -44,6 +45,24 @@ pub struct JobStart {
     pub(crate) record: Record,
     pub(crate) clock_pages: Result<ClockPages, Refusal>,
     pub(crate) filters: Rc<Filters>,
+}
+
+/// How a worker forks its jobs.
+#[derive(Debug)]
+pub(crate) enum ForkWay {
+    /// By `clone(2)` with these flags.
+    Plain(u64),
+    /// By `clone3(2)`, into the group whose descriptor the arguments name.
+    IntoCgroup { args: CloneArgs, _group: OwnedFd },
+}
+
+impl ForkWay {
+    pub(crate) fn fork(&self) -> io::Result<Cloned> {
+        match self {
+            ForkWay::Plain(flags) => sys::clone_process(*flags),
+            ForkWay::IntoCgroup { args, .. } => sys::clone_into_cgroup(args),
+        }
+    }
 }
 
 /// A job, seen from its worker. Not reaped when dropped: [`watch::reap`] takes it.
@@ -75,7 +94,7 @@ impl AsFd for Child {
 /// # Errors
 /// As `clone(2)`: no memory, or too many processes.
 pub fn fork_job(jail: &WorkerJail) -> io::Result<Forked> {
-    match sys::clone_process(jail.clone_flags())? {
+    match jail.fork_way().fork()? {
         Cloned::Parent { pid, pidfd } => Ok(Forked::Worker(Child { pid, pidfd })),
         Cloned::Child => Ok(Forked::Job(JobStart {
             record: jail.record().clone(),

@@ -66,6 +66,11 @@ layers! {
     Landlock = "landlock",
     /// Each job is pid 1 of a namespace of its own (`pid_namespaces(7)`).
     PidNamespace = "pid-namespace",
+    /// Each job is born in a control group apart from its worker's (`cgroups(7)`), in which it
+    /// can be counted, bounded and killed as a whole.
+    JobCgroup = "job-cgroup",
+    /// That group's memory and processes are bounded. Only the host can do that, and says so.
+    CgroupLimits = "cgroup-limits",
     /// Worker and jobs: the worker's list of system calls.
     WorkerFilter = "worker-filter",
     /// Job: one descriptor, its channel.

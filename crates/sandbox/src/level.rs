@@ -85,7 +85,10 @@ fn need(layer: Layer) -> Need {
         | Layer::Landlock
         | Layer::PidNamespace => Need::Strict,
 
-        Layer::CgroupNamespace
+        // "Offered" is here: delegated to the host. What is not says ENODEV.
+        Layer::JobCgroup
+        | Layer::CgroupLimits
+        | Layer::CgroupNamespace
         | Layer::SessionKeyring
         | Layer::SealedText
         | Layer::DenyWriteExecute
@@ -117,6 +120,8 @@ mod tests {
         assert!(Level::Strict.requires(Layer::SealedText, libc::EPERM));
         assert!(Level::Strict.requires(Layer::Landlock, libc::ENOSYS));
         assert!(!Level::Strict.requires(Layer::NoCpuid, libc::EPERM));
+        assert!(!Level::Strict.requires(Layer::JobCgroup, libc::ENODEV));
+        assert!(Level::Strict.requires(Layer::JobCgroup, libc::EACCES));
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub(crate) const JOB_CLONE_FLAGS: u64 =
     (libc::CLONE_NEWPID | libc::CLONE_PIDFD | libc::SIGCHLD) as u64;
 /// The same where the machine refuses pid namespaces and the level accepts that.
 pub(crate) const BARE_CLONE_FLAGS: u64 = (libc::CLONE_PIDFD | libc::SIGCHLD) as u64;
+/// `clone3(2)` only; libc's constant of that name is too narrow for it.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 /// x86-64's only page size for ordinary mappings; asking for it would be a call of its own.
 const PAGE_BYTES: usize = 4096;
 /// Takes the processor's `cpuid` instruction away (`arch_prctl(2)`).
@@ -49,6 +51,73 @@ pub(crate) fn clone_process(flags: u64) -> io::Result<Cloned> {
             // SAFETY: the kernel has just made this descriptor for this process, and nobody
             // else knows of it.
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Cloned::Parent { pid: pid as libc::pid_t, pidfd })
+        }
+    }
+}
+
+/// The arguments of a `clone3(2)` into a control group, in a page that nobody can change.
+///
+/// A filter sees the address of these arguments and not what is in them. So the filter allows
+/// one address, and what is there stays as it is: the page is read-only and sealed. A kernel
+/// without `mseal(2)` leaves it read-only.
+#[derive(Debug)]
+pub(crate) struct CloneArgs {
+    page: *const libc::clone_args,
+    /// Where the kernel writes the pidfd; elsewhere, because the page cannot be written.
+    pidfd: *mut libc::c_int,
+}
+
+impl CloneArgs {
+    /// What the kernel is told to read.
+    pub(crate) const BYTES: usize = size_of::<libc::clone_args>();
+
+    /// Writes them down for good. `cgroup` has to stay open under its number.
+    pub(crate) fn fix(flags: u64, cgroup: BorrowedFd<'_>) -> io::Result<Self> {
+        let pidfd: *mut libc::c_int = Box::leak(Box::new(-1));
+        // SAFETY: all zeros is a valid clone_args.
+        let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+        // The signal has a field of its own here; in clone(2) it is a part of the flags.
+        args.flags = (flags & !(libc::SIGCHLD as u64)) | CLONE_INTO_CGROUP;
+        args.pidfd = pidfd.expose_provenance() as u64;
+        args.exit_signal = libc::SIGCHLD as u64;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+        let (access, flags) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a null hint makes mmap(2) choose unused addresses. A page has room for the
+        // arguments and is aligned for them; it is never unmapped.
+        unsafe {
+            let page = libc::mmap(ptr::null_mut(), PAGE_BYTES, access, flags, -1, 0);
+            if page == libc::MAP_FAILED {
+                return Err(io::Error::last_os_error());
+            }
+            page.cast::<libc::clone_args>().write(args);
+            zero_or_errno(libc::mprotect(page, PAGE_BYTES, libc::PROT_READ))?;
+            match seal_pages(std::slice::from_raw_parts(page.cast(), PAGE_BYTES)) {
+                Err(error) if error.raw_os_error() != Some(libc::ENOSYS) => Err(error),
+                _ => Ok(CloneArgs { page: page.cast(), pidfd }),
+            }
+        }
+    }
+
+    /// Where they are.
+    pub(crate) fn address(&self) -> u64 {
+        self.page.addr() as u64
+    }
+}
+
+/// `clone3(2)` as a fork, straight into a control group. The same holds as for
+/// [`clone_process`].
+pub(crate) fn clone_into_cgroup(args: &CloneArgs) -> io::Result<Cloned> {
+    // SAFETY: clone3(2) without CLONE_VM and without a stack is a fork. It reads the page of
+    // the arguments and writes one int to where `pidfd` points; both live for good.
+    match unsafe { libc::syscall(libc::SYS_clone3, args.page, CloneArgs::BYTES) } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Cloned::Child),
+        pid => {
+            // SAFETY: the kernel has just written a descriptor there that it made for this
+            // process, and nobody else knows of it.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(args.pidfd.read_volatile()) };
             Ok(Cloned::Parent { pid: pid as libc::pid_t, pidfd })
         }
     }
@@ -393,4 +462,25 @@ extern "C" fn end_with_marker(
 
 fn zero_or_errno(done: libc::c_int) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_of_clone3_cannot_be_changed_any_more() {
+        let args = CloneArgs::fix(JOB_CLONE_FLAGS, rustix::stdio::stderr()).unwrap();
+        let page = args.page.cast_mut().cast();
+        // SAFETY: mprotect(2) and munmap(2) fail on a sealed page; if one does not, the test ends.
+        let refused = unsafe {
+            [libc::mprotect(page, PAGE_BYTES, libc::PROT_WRITE), libc::munmap(page, PAGE_BYTES)]
+        };
+        assert!(refused == [-1, -1] || !kernel_has_mseal(), "{refused:?}");
+    }
+
+    fn kernel_has_mseal() -> bool {
+        // SAFETY: mseal(2) of no bytes touches nothing.
+        unsafe { libc::syscall(libc::SYS_mseal, 0usize, 0usize, 0usize) == 0 }
+    }
 }

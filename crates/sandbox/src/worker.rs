@@ -5,17 +5,20 @@
 //! [`confine`] no path leads anywhere; after [`WorkerJail::enter_filter`] only the system calls
 //! of [`crate::filter::worker`] are left. Between the two the caller sets up what it needs.
 
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use rustix::process::Pid;
 use rustix::thread::CapabilitySet;
 
 use crate::filter::{self, Filters, Program};
-use crate::fork;
+use crate::fork::{self, ForkWay};
 use crate::layer::{Layer, Layers, Record, Refusal, StepError, check};
 use crate::level::Level;
 use crate::steps::clocks::ClockPages;
-use crate::steps::{descriptors, file_rights, identity, limits, namespaces, privileges, root};
+use crate::steps::{
+    cgroup, descriptors, file_rights, identity, limits, namespaces, privileges, root,
+};
 use crate::sys;
 
 /// What the host asks of a worker's jail.
@@ -29,13 +32,22 @@ pub struct Policy {
     /// The largest file (memfd) that the worker or one of its jobs writes; 0 for one that
     /// executes only. It bounds a log that is a file, too: the log has to be a pipe.
     pub file_bytes_max: u64,
+    born_in_cgroup: bool,
     left_out: Vec<Layer>,
 }
 
 impl Policy {
     /// A policy that leaves nothing out.
     pub fn new(level: Level, parent: Pid, file_bytes_max: u64) -> Self {
-        Policy { level, parent, file_bytes_max, left_out: Vec::new() }
+        Policy { level, parent, file_bytes_max, born_in_cgroup: false, left_out: Vec::new() }
+    }
+
+    /// Says that the worker was born in a control group in which the host made two more, `own` and
+    /// `jobs`, and that the worker may write `cgroup.procs` of all three.
+    #[must_use]
+    pub fn born_in_cgroup(mut self) -> Self {
+        self.born_in_cgroup = true;
+        self
     }
 
     /// Leaves layers out, so that a test can show what the next one holds.
@@ -56,13 +68,13 @@ impl Policy {
 pub struct WorkerJail {
     record: Record,
     clock_pages: Option<ClockPages>,
-    clone_flags: u64,
+    fork_way: ForkWay,
     filters: Rc<Filters>,
     worker_filter: Program,
 }
 
 /// Confines this process, in the order of docs/jail.md, steps 1 to 7. Only descriptors 0 and 2
-/// stay open.
+/// stay open, and that of the jobs' control group.
 ///
 /// # Errors
 /// The first layer that the level requires and the machine refuses. The process is then half
@@ -77,30 +89,36 @@ pub fn confine(policy: &Policy) -> Result<WorkerJail, StepError> {
     // Needs /proc, which is about to go; if it cannot be read, the job's layer says so.
     let clock_pages = ClockPages::find().ok();
 
-    leave_the_machine(&mut record)?;
+    let jobs_cgroup = leave_the_machine(&mut record, policy)?;
     give_up_privileges(&mut record, policy)?;
     let clone_flags = try_pid_namespace(&mut record)?;
+    let fork_way = try_cgroup(&mut record, jobs_cgroup, clone_flags)?;
     policy.level.check_whole(record.layers())?;
 
     // Compiled here, so that a job only has to install its filter.
     let refused = |refusal| StepError { layer: Layer::WorkerFilter, refusal };
     Ok(WorkerJail {
-        worker_filter: filter::compile_worker(clone_flags).map_err(refused)?,
+        worker_filter: filter::compile_worker(&fork_way).map_err(refused)?,
         filters: Rc::new(Filters::compile().map_err(refused)?),
         record,
         clock_pages,
-        clone_flags,
+        fork_way,
     })
 }
 
 /// The namespaces. The user namespace comes first, because it gives an ordinary user the right
-/// to the others; the root last, because it hides what the others are verified by.
-fn leave_the_machine(record: &mut Record) -> Result<(), StepError> {
+/// to the others; the root last, because it hides what the others are verified by. In between the
+/// directory of the jobs' control group is opened, which could not be found any more later.
+fn leave_the_machine(
+    record: &mut Record,
+    policy: &Policy,
+) -> Result<Result<OwnedFd, Refusal>, StepError> {
     record.apply(Layer::UserNamespace, identity::enter_user_namespace)?;
     record.apply(Layer::MountNamespace, namespaces::leave_mounts)?;
     record.apply(Layer::IpcNamespace, namespaces::leave_ipc)?;
     record.apply(Layer::UtsNamespace, namespaces::leave_host_name)?;
     record.apply(Layer::CgroupNamespace, namespaces::leave_cgroups)?;
+    let jobs_cgroup = enter_cgroup(record, policy);
     record.apply(Layer::NetworkNamespace, namespaces::leave_network)?;
     // Never outside a user namespace of its own: the bounds written would be the machine's.
     let own_users = record.layers().is_on(Layer::UserNamespace);
@@ -114,7 +132,21 @@ fn leave_the_machine(record: &mut Record) -> Result<(), StepError> {
     record.apply(Layer::EmptyRoot, || {
         check(own_mounts, "a mount namespace of its own")?;
         root::empty_root()
-    })
+    })?;
+    Ok(jobs_cgroup)
+}
+
+fn enter_cgroup(record: &Record, policy: &Policy) -> Result<OwnedFd, Refusal> {
+    // ENODEV: it is not there to be had, which every level forgives.
+    let absent = |call| Err(Refusal { call, errno: libc::ENODEV });
+    if !policy.born_in_cgroup {
+        return absent("a control group of the host's");
+    }
+    // Without it what is found below would be the machine's.
+    if !record.layers().is_on(Layer::CgroupNamespace) {
+        return absent("a cgroup namespace of its own");
+    }
+    cgroup::enter_own()
 }
 
 fn give_up_privileges(record: &mut Record, policy: &Policy) -> Result<(), StepError> {
@@ -145,6 +177,20 @@ fn try_pid_namespace(record: &mut Record) -> Result<u64, StepError> {
     Ok(sys::BARE_CLONE_FLAGS)
 }
 
+/// Makes a throw-away job in the jobs' control group, and gives back how the others are forked.
+fn try_cgroup(
+    record: &mut Record,
+    jobs_cgroup: Result<OwnedFd, Refusal>,
+    clone_flags: u64,
+) -> Result<ForkWay, StepError> {
+    let mut way = ForkWay::Plain(clone_flags);
+    record.apply(Layer::JobCgroup, || {
+        way = cgroup::separate_jobs(jobs_cgroup?, clone_flags)?;
+        Ok(())
+    })?;
+    Ok(way)
+}
+
 impl WorkerJail {
     /// Leaves the worker, and every job it makes from now on, only the system calls of the
     /// worker's list (docs/jail.md, step 8).
@@ -164,8 +210,8 @@ impl WorkerJail {
         &self.record
     }
 
-    pub(crate) fn clone_flags(&self) -> u64 {
-        self.clone_flags
+    pub(crate) fn fork_way(&self) -> &ForkWay {
+        &self.fork_way
     }
 
     pub(crate) fn clock_pages(&self) -> Result<ClockPages, Refusal> {

@@ -14,7 +14,7 @@ use crate::{
 
 const MAGIC: [u8; 4] = *b"LZRT";
 /// Goes up whenever any message changes.
-pub const WIRE_VERSION: u16 = 1;
+pub const WIRE_VERSION: u16 = 2;
 const PACKAGE_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What a worker is for.
@@ -57,6 +57,18 @@ pub struct Start {
     pub jail: JailLevel,
     /// The host's process id, so that a worker whose host died meanwhile can tell.
     pub host_pid: i32,
+    /// Whether the worker was born in a control group.
+    pub cgroup: Birthplace,
+}
+
+/// Where a worker is when it begins (cgroups(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Birthplace {
+    /// Where its host is.
+    WithHost,
+    /// In a control group that the host made, with two below it: `own` for the worker, which it has
+    /// to enter, and `jobs` for its jobs.
+    InCgroup,
 }
 
 /// Worker to host, first frame.
@@ -149,7 +161,12 @@ mod tests {
     use super::*;
 
     fn start() -> Start {
-        Start { role: Role::Execute, jail: JailLevel::Strict, host_pid: 7 }
+        Start {
+            role: Role::Execute,
+            jail: JailLevel::Strict,
+            host_pid: 7,
+            cgroup: Birthplace::WithHost,
+        }
     }
 
     #[test]

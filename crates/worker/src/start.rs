@@ -15,7 +15,9 @@ use lazaret_sandbox::{
 use lazaret_wire::{
     evidence::End,
     frame::{OUTPUT_BYTES_MAX, decode},
-    greeting::{Hello, JailLevel, Layer, Role, Start, decode_greeting, encode_greeting},
+    greeting::{
+        Birthplace, Hello, JailLevel, Layer, Role, Start, decode_greeting, encode_greeting,
+    },
     text::Text,
     work::{ARTIFACT_BYTES_MAX, Limits},
 };
@@ -109,7 +111,11 @@ fn policy(start: &Start) -> Policy {
         Role::Execute => OUTPUT_BYTES_MAX.into(),
     };
     let parent = Pid::from_raw(start.host_pid).unwrap_or(Pid::INIT);
-    Policy::new(level, parent, file_bytes_max)
+    let policy = Policy::new(level, parent, file_bytes_max);
+    match start.cgroup {
+        Birthplace::InCgroup => policy.born_in_cgroup(),
+        Birthplace::WithHost => policy,
+    }
 }
 
 /// Runs a job that confines itself to the end and says which layers that gave it.

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use lazaret::{Answer, Fault, Host, JailLevel, Origin, Usage, pvf::Validated};
+use lazaret::{Answer, Builder, Fault, JailLevel, Origin, Usage, pvf::Validated};
 
 use crate::errors::{Failure, with_causes};
 
@@ -45,12 +45,13 @@ impl CanarySeen {
 }
 
 pub(crate) async fn look(
+    bare: &Builder,
     level: Option<JailLevel>,
     directory: Result<PathBuf, Failure>,
 ) -> (CacheSeen, CanarySeen) {
     let mut cache = match directory {
         Ok(directory) => {
-            let refused = refusal(level, &directory).await;
+            let refused = refusal(bare, level, &directory).await;
             CacheSeen { directory: Some(directory), refused }
         }
         Err(failure) => CacheSeen { directory: None, refused: Some(failure.text()) },
@@ -62,10 +63,10 @@ pub(crate) async fn look(
         (Some(directory), None) => Some(directory.join(format!("doctor-{}", std::process::id()))),
         _ => None,
     };
-    let answer = run(level, directory.as_deref()).await;
+    let answer = run(bare, level, directory.as_deref()).await;
     if let Some(directory) = &directory {
         // The canary's own verdict is told by the canary; here only where its artifact came from.
-        let again = run(level, Some(directory)).await;
+        let again = run(bare, level, Some(directory)).await;
         let found = again.ok().and_then(|answer| answer.artifact).map(|artifact| artifact.origin);
         if answer.is_ok() && found != Some(Origin::Disk) {
             let reason = "an artifact that one host wrote was not found by the next";
@@ -78,8 +79,8 @@ pub(crate) async fn look(
 }
 
 /// Why artifacts cannot be kept in the directory, by the host's own check and by writing a file.
-async fn refusal(level: Option<JailLevel>, directory: &Path) -> Option<String> {
-    let host = Host::builder().cache_dir(directory).jail(level.unwrap_or(JailLevel::Weak));
+async fn refusal(bare: &Builder, level: Option<JailLevel>, directory: &Path) -> Option<String> {
+    let host = bare.clone().cache_dir(directory).jail(level.unwrap_or(JailLevel::Weak));
     if let Err(fault @ Fault::Cache { .. }) = host.start().await {
         return Some(with_causes(&fault));
     }
@@ -97,8 +98,12 @@ fn write_probe(directory: &Path) -> io::Result<()> {
     fs::remove_file(&path).and(written)
 }
 
-async fn run(level: JailLevel, cache: Option<&Path>) -> Result<Answer<Validated>, String> {
-    let mut host = Host::builder().jail(level);
+async fn run(
+    bare: &Builder,
+    level: JailLevel,
+    cache: Option<&Path>,
+) -> Result<Answer<Validated>, String> {
+    let mut host = bare.clone().jail(level);
     if let Some(directory) = cache {
         host = host.cache_dir(directory);
     }

@@ -3,7 +3,7 @@
 //! The strict one names only the first layer it misses, so where it refuses the weak one is started
 //! too: it goes through every layer and says of each whether it is on.
 
-use lazaret::{Fault, Host, JailLevel, Layer, LayerState};
+use lazaret::{Builder, Fault, JailLevel, Layer, LayerState};
 
 /// What the levels came to.
 pub(crate) struct JailSeen {
@@ -26,11 +26,11 @@ impl JailSeen {
     }
 }
 
-pub(crate) async fn look() -> JailSeen {
+pub(crate) async fn look(bare: &Builder) -> JailSeen {
     let mut seen = JailSeen { level: None, refused: Vec::new(), layers: Vec::new() };
     for level in [JailLevel::Strict, JailLevel::Standard, JailLevel::Weak] {
         // No cache: whether there is one says nothing about the jail.
-        match Host::builder().jail(level).start().await {
+        match bare.clone().jail(level).start().await {
             Ok(host) => {
                 seen.level = seen.level.or(Some(level));
                 seen.layers.clone_from(&host.security().layers);

@@ -4,6 +4,8 @@
 //! The order of the rules matters where two could hold: what forbids the call itself comes before
 //! what forbids its use.
 
+mod cgroups;
+
 use super::facts::{Facts, Surroundings};
 
 // errno(3), as Linux has them on x86-64.
@@ -67,6 +69,7 @@ pub(crate) fn mending(off: &Off<'_>, facts: &Facts) -> Mending {
             namespaces(off, facts)
         }
         "no-nested-namespaces" => nested(off, facts),
+        "job-cgroup" | "cgroup-limits" => cgroups::mending(off),
         "worker-filter" | "loading-filter" | "job-filter" => filters(off, facts),
         "landlock" => landlock(off, facts),
         "session-keyring" => keyring(off, facts),
@@ -405,6 +408,10 @@ mod tests {
             ("session-keyring", "keyctl", EDQUOT, &plain, "kernel.keys.maxkeys"),
             ("sealed-text", "mseal", ENOSYS, &plain, "kernel version"),
             ("no-cpuid", "arch_prctl ARCH_SET_CPUID", ENODEV, &plain, "processor"),
+            ("job-cgroup", "a delegated control group", ENODEV, &plain, "Delegate="),
+            ("job-cgroup", "clone3 CLONE_INTO_CGROUP", ENOSYS, &docker, "clone3"),
+            ("job-cgroup", "write cgroup.procs", EACCES, &plain, "owner of cgroup.procs"),
+            ("cgroup-limits", "a control group of the jobs", ENODEV, &plain, "job-cgroup"),
         ] {
             assert_eq!(knob(layer, call, errno, facts), expected, "{layer}: {call} {errno}");
         }

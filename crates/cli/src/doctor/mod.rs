@@ -67,9 +67,10 @@ impl Examination {
 
 /// Examines the machine and shows what was found.
 pub(crate) async fn run(global: &Global) -> Health {
-    let jail = jail::look().await;
+    let bare = hosting::builder(global);
+    let jail = jail::look(&bare).await;
     let directory = hosting::cache_directory(global);
-    let (cache, canary) = canary::look(jail.level, directory).await;
+    let (cache, canary) = canary::look(&bare, jail.level, directory).await;
     let facts = facts::Facts::read(jail.is_off("user-namespace"));
     let hazards = hazards::look();
     let examination = Examination { jail, cache, canary, hazards, facts };

@@ -3,6 +3,7 @@
 //! ```text
 //! spawner   one thread for the host's life that starts and reaps processes
 //! process   one worker: greeted, sent one frame at a time, killed when dropped
+//! layers    the layers of the jail that are the host's to put on: control groups
 //! link      its socket: frames with descriptors
 //! log_pipe  its standard error: lines, capped and escaped
 //! pool      which worker is whose, and who gets the next one
@@ -10,6 +11,7 @@
 //! ```
 
 mod backoff;
+mod layers;
 mod link;
 mod log_pipe;
 mod pool;

@@ -161,7 +161,7 @@ impl Pool {
             return Err(fault);
         }
         self.note("spawning");
-        let started = Process::start(&self.shared.spawner, self.shared.terms).await;
+        let started = Process::start(&self.shared.spawner, &self.shared.terms).await;
         self.note(if started.is_ok() { "spawned" } else { "failed" });
         self.state().backoff.note(started.as_ref().err(), Instant::now());
         started

@@ -3,7 +3,11 @@
 use std::{
     io,
     os::fd::BorrowedFd,
-    sync::atomic::{AtomicU64, Ordering},
+    process,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,14 +16,15 @@ use lazaret_wire::{
     evidence::{Output, Reply},
     frame::{Ending, FromWorker, ToWorker, decode, encode},
     greeting::{
-        GreetingError, Hello, JailLevel, Layer, LayerState, Role, Start, decode_greeting,
-        encode_greeting,
+        Birthplace, GreetingError, Hello, JailLevel, Layer, LayerState, Role, Start,
+        decode_greeting, encode_greeting,
     },
     work::Work,
 };
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
+    layers,
     link::{self, Link},
     log_pipe,
     spawner::{Child, Spawner},
@@ -27,16 +32,21 @@ use super::{
 use crate::{
     Patience,
     blob::Blob,
-    judge::Outcome,
+    cgroup::{HostGroup, JobMemory, Refusal},
+    judge::{OomKill, Outcome},
     verdict::{Fault, NoGreeting},
 };
 
 /// What the workers of a pool are started as.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Terms {
     pub(crate) role: Role,
     pub(crate) jail: JailLevel,
     pub(crate) patience: Patience,
+    /// Where control groups are made, or why there are none.
+    pub(crate) cgroup: Arc<Result<HostGroup, Refusal>>,
+    /// Bytes that jobs write and that are kept when they have ended.
+    pub(crate) kept_bytes_max: u64,
 }
 
 /// What a worker said of itself in its greeting.
@@ -52,6 +62,9 @@ pub(crate) struct Process {
     /// Killed when dropped.
     _child: Child,
     patience: Patience,
+    /// The limit of its jobs' control group, where there is one.
+    memory: Option<JobMemory>,
+    kept_bytes_max: u64,
     /// How many pieces of work it was sent.
     sent: AtomicU64,
     pub(crate) facts: Facts,
@@ -73,22 +86,32 @@ pub(crate) enum Afterwards {
 
 impl Process {
     /// Starts a worker and waits for its greeting.
-    pub(crate) async fn start(spawner: &Spawner, terms: Terms) -> Result<Self, Fault> {
-        let Terms { role, jail, patience } = terms;
+    pub(crate) async fn start(spawner: &Spawner, terms: &Terms) -> Result<Self, Fault> {
+        let Terms { role, jail, patience, kept_bytes_max, .. } = *terms;
         let (link, socket) = link::pair().map_err(spawn_failed)?;
         let (log, log_end) = log_pipe::pair().map_err(spawn_failed)?;
-        let start = Start { role, jail, host_pid: std::process::id() as i32 };
-        let greeting = encode_greeting(&start).map_err(|_| bug!("a greeting that is no frame"))?;
-        // Sent before the process exists: it finds the frame when it first looks.
-        link.send(&greeting, &[]).await.map_err(spawn_failed)?;
-        let mut child = spawner.start(role, socket, log_end).await.map_err(spawn_failed)?;
+        let (group, refused) = match layers::worker_group(terms) {
+            Ok(group) => (Some(group), None),
+            Err(refusal) => (None, Some(refusal)),
+        };
+        let mut child = spawner.start(role, socket, log_end, group).await.map_err(spawn_failed)?;
         tracing::debug!(target: "lazaret", worker_pid = child.id(), ?role, "worker started");
         tokio::spawn(log_pipe::relay(log, child.id()));
-        let facts = greet(&link, &mut child, patience.greeting).await?;
+        let admitted = layers::admit(&child, refused);
+        let admitted = layers::unless_required(jail, layers::GROUP, admitted)?;
+        let cgroup = match admitted {
+            Ok(()) => Birthplace::InCgroup,
+            Err(_) => Birthplace::WithHost,
+        };
+        give_start(&link, Start { role, jail, host_pid: process::id() as i32, cgroup }).await?;
+        let mut facts = greet(&link, &mut child, patience.greeting).await?;
         if !spawner.is_the_engine(&facts.engine_fingerprint) {
             return Err(Fault::NoGreeting(NoGreeting::OtherEngine));
         }
-        Ok(Self { link, _child: child, patience, sent: AtomicU64::new(0), facts })
+        let memory = layers::limit_jobs(&child, admitted.err(), &mut facts.layers);
+        let memory = layers::unless_required(jail, layers::LIMITS, memory)?.ok();
+        let sent = AtomicU64::new(0);
+        Ok(Self { link, _child: child, patience, memory, kept_bytes_max, sent, facts })
     }
 
     /// Whether an idle worker is as it should be: alive, with nothing to say.
@@ -109,6 +132,7 @@ impl Process {
         let number = 1 + self.sent.fetch_add(1, Ordering::Relaxed);
         let message = ToWorker::Run { number, work: work.clone() };
         let frame = encode(&message).map_err(|_| bug!("work that is no frame"))?;
+        self.limit_memory(work)?;
         match timeout(self.patience.answer, self.link.send(&frame, descriptors)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) | Err(_) => return Ok(lost(Outcome::LostBefore)),
@@ -129,6 +153,15 @@ impl Process {
                 Err(Fault::Memory(error.into()))
             }
             Ok(Err(_)) | Err(_) => Ok(lost(Outcome::LostWith)),
+        }
+    }
+
+    /// The limit of the kernel, above the job's own, which is met first.
+    fn limit_memory(&self, work: &Work) -> Result<(), Fault> {
+        let bytes = work.limits().memory_bytes.saturating_add(self.kept_bytes_max);
+        match self.memory.as_ref().map(|memory| memory.limit(bytes)) {
+            None | Some(Ok(())) => Ok(()),
+            Some(Err(refusal)) => Err(layers::missing(layers::LIMITS, refusal)),
         }
     }
 
@@ -155,7 +188,10 @@ impl Process {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "an answer to something else"));
         }
         let outcome = match answer.ending {
-            Ending::Ended(evidence) => Outcome::Ended(evidence),
+            Ending::Ended(evidence) => {
+                let oom_kill = self.memory.as_ref().map_or(OomKill::None, JobMemory::oom_kill);
+                Outcome::Ended(evidence, oom_kill)
+            }
             Ending::NotStarted(why) => Outcome::NotStarted(why),
         };
         Ok(Answer { outcome, blob })
@@ -179,6 +215,14 @@ fn fits(answer: &FromWorker, work: &Work, blob: &Option<Blob>) -> bool {
         (_, _, Output::Inline(bytes), None) => bytes.len() as u64 <= output_bytes_max,
         (_, _, Output::Attached(_), None) | (_, _, Output::Inline(_), Some(_)) => false,
     }
+}
+
+/// Tells a worker that has just been started what it is to be. Until it has read this it does nothing.
+async fn give_start(link: &Link, start: Start) -> Result<(), Fault> {
+    let greeting = encode_greeting(&start).map_err(|_| bug!("a greeting that is no frame"))?;
+    // One that has ended already cannot be told. How it ended is found by whoever waits for its word.
+    let _ = link.send(&greeting, &[]).await;
+    Ok(())
 }
 
 async fn greet(link: &Link, child: &mut Child, patience: Duration) -> Result<Facts, Fault> {

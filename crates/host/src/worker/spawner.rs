@@ -22,6 +22,8 @@ use rustix::{
 };
 use tokio::{sync::oneshot, task::spawn_blocking};
 
+use crate::cgroup::WorkerGroup;
+
 /// Tells a program that it is to be a worker; `lazaret_worker::run_if_worker` looks for it.
 const WORKER_ARGUMENT: &str = "--lazaret-worker";
 
@@ -41,13 +43,19 @@ pub(crate) struct Spawner {
 pub(crate) struct Child {
     /// Always there until drop.
     process: Option<process::Child>,
-    dead: mpsc::Sender<process::Child>,
+    /// The control groups of it and its jobs, if they have any.
+    group: Option<WorkerGroup>,
+    dead: mpsc::Sender<Dead>,
 }
+
+/// A process that was killed, and what goes with it.
+type Dead = (process::Child, Option<WorkerGroup>);
 
 struct Order {
     role: Role,
     socket: OwnedFd,
     log_pipe: OwnedFd,
+    group: Option<WorkerGroup>,
     started: oneshot::Sender<io::Result<Child>>,
 }
 
@@ -65,16 +73,18 @@ impl Spawner {
         Ok(Self { orders, engine: Arc::default() })
     }
 
-    /// Starts one worker process with `socket` as descriptor 0 and `log_pipe` as descriptor 2.
+    /// Starts one worker process with `socket` as descriptor 0 and `log_pipe` as descriptor 2. It
+    /// is not in its control group yet, which ends with it all the same.
     pub(crate) async fn start(
         &self,
         role: Role,
         socket: OwnedFd,
         log_pipe: OwnedFd,
+        group: Option<WorkerGroup>,
     ) -> io::Result<Child> {
         let (started, result) = oneshot::channel();
         let gone = || io::Error::other("the spawner thread is gone");
-        self.orders.send(Order { role, socket, log_pipe, started }).map_err(|_| gone())?;
+        self.orders.send(Order { role, socket, log_pipe, group, started }).map_err(|_| gone())?;
         result.await.map_err(|_| gone())?
     }
 
@@ -89,6 +99,11 @@ impl Child {
     /// Its process id.
     pub(crate) fn id(&self) -> u32 {
         self.process.as_ref().map_or(0, process::Child::id)
+    }
+
+    /// Its control groups, if it has any.
+    pub(crate) fn group(&self) -> Option<&WorkerGroup> {
+        self.group.as_ref()
     }
 
     /// How a process ended that has closed its socket; nothing if it lingers.
@@ -109,11 +124,14 @@ impl Drop for Child {
         // Already ended is as good as killed; the reaper only fails to receive when it is gone,
         // and then this process is ending and the kernel reaps.
         let _ = process.kill();
-        let _ = self.dead.send(process);
+        let group = self.group.take();
+        // Its job too, at once and whatever the job made of its own death signal.
+        group.iter().for_each(WorkerGroup::kill);
+        let _ = self.dead.send((process, group));
     }
 }
 
-fn serve(program: &File, orders: mpsc::Receiver<Order>, dead: mpsc::Sender<process::Child>) {
+fn serve(program: &File, orders: mpsc::Receiver<Order>, dead: mpsc::Sender<Dead>) {
     let path = PathBuf::from(format!("/proc/self/fd/{}", program.as_raw_fd()));
     for order in orders {
         let title = match order.role {
@@ -128,14 +146,19 @@ fn serve(program: &File, orders: mpsc::Receiver<Order>, dead: mpsc::Sender<proce
             .stdout(Stdio::null())
             .stderr(Stdio::from(order.log_pipe))
             .spawn();
-        let child = child.map(|process| Child { process: Some(process), dead: dead.clone() });
+        let group = order.group;
+        let child =
+            child.map(|process| Child { process: Some(process), group, dead: dead.clone() });
         // Whoever asked may have gone; then nobody holds the child, and this ends it.
         let _ = order.started.send(child);
     }
 }
 
-fn reap(dead: mpsc::Receiver<process::Child>) {
-    for mut child in dead {
+fn reap(dead: mpsc::Receiver<Dead>) {
+    for (mut child, group) in dead {
         let _ = child.wait();
+        if let Some(group) = group {
+            group.remove();
+        }
     }
 }

@@ -16,6 +16,7 @@ use seccompiler::{
     SeccompFilter, SeccompRule, TargetArch, apply_filter,
 };
 
+use crate::fork::ForkWay;
 use crate::job::JobKind;
 use crate::layer::{Refusal, Step};
 
@@ -74,11 +75,12 @@ impl Filters {
     }
 }
 
-/// The worker's filter, which lets it fork with these flags only.
-pub(crate) fn compile_worker(clone_flags: u64) -> Result<Program, Refusal> {
-    let fork = match clone_flags {
-        crate::sys::JOB_CLONE_FLAGS => worker::FORK,
-        _ => worker::BARE_FORK,
+/// The worker's filter, which lets it fork in this one way only.
+pub(crate) fn compile_worker(way: &ForkWay) -> Result<Program, Refusal> {
+    let fork = match way {
+        ForkWay::Plain(crate::sys::JOB_CLONE_FLAGS) => worker::FORK,
+        ForkWay::Plain(_) => worker::BARE_FORK,
+        ForkWay::IntoCgroup { args, .. } => worker::fork_into_cgroup(args),
     };
     compile(worker::rows().chain([fork]))
 }

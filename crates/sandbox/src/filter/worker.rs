@@ -17,6 +17,14 @@ pub(crate) const FORK: Row =
 /// The same where there are no pid namespaces and the level accepts that.
 pub(crate) const BARE_FORK: Row = row(c::SYS_clone, &[Is(0, sys::BARE_CLONE_FLAGS)], "one job");
 
+/// Making a job in a control group. The filter cannot look into the arguments, but they stand at
+/// this one address and can be changed by nobody.
+pub(crate) fn fork_into_cgroup(args: &sys::CloneArgs) -> Row {
+    // Once in the life of a worker.
+    let when = Box::leak(Box::new([Is(0, args.address()), Is(1, sys::CloneArgs::BYTES as u64)]));
+    row(c::SYS_clone3, when, "one job, in a pid namespace and a control group of its own")
+}
+
 const READ_WRITE: u64 = (c::PROT_READ | c::PROT_WRITE) as u64;
 const READ_EXEC: u64 = (c::PROT_READ | c::PROT_EXEC) as u64;
 const MAP_MAY: u64 =

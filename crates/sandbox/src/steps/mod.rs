@@ -4,6 +4,7 @@
 //! thing, tries whether it worked, and says which call failed; it does not know whether it is
 //! required.
 
+pub(crate) mod cgroup;
 pub(crate) mod clocks;
 pub(crate) mod descriptors;
 pub(crate) mod file_rights;

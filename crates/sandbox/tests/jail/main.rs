@@ -6,6 +6,7 @@
 //! happen, only for pipes and pidfds, with a generous end.
 
 mod attacks;
+mod cgroups;
 mod levels;
 mod lifetimes;
 mod play;
@@ -30,7 +31,10 @@ fn main() -> ExitCode {
     let chosen = |name: &str| filter.is_none_or(|filter| name.contains(filter.as_str()));
     let cases = || {
         let attacks = attacks::CASES.iter().map(|case| case.name);
-        attacks.chain(levels::CASES.iter().map(|case| case.name)).chain(lifetimes::NAMES)
+        attacks
+            .chain(levels::CASES.iter().map(|case| case.name))
+            .chain(lifetimes::NAMES)
+            .chain(cgroups::NAMES)
     };
     if arguments.iter().any(|argument| argument == "--list") {
         cases().for_each(|name| println!("{name}: test"));

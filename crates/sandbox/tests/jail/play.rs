@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::{attacks, levels, lifetimes};
+use crate::{attacks, cgroups, levels, lifetimes};
 
 /// Longer than any case takes on any machine; a case that takes longer has hung.
 const PATIENCE: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
@@ -79,6 +79,9 @@ pub(crate) enum Outcome {
 pub(crate) fn play(identity: &Identity, name: &str) -> Outcome {
     if lifetimes::NAMES.contains(&name) {
         return lifetimes::play(identity, name);
+    }
+    if cgroups::NAMES.contains(&name) {
+        return cgroups::play(identity, name);
     }
     if let Some(case) = levels::CASES.iter().find(|case| case.name == name) {
         let log = read_log(&mut identity.start(&["level", name]));

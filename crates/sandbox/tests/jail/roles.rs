@@ -18,7 +18,7 @@ use lazaret_sandbox::worker::{self, Policy, WorkerJail};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::attacks::{self, Case};
-use crate::{levels, work};
+use crate::{cgroups, levels, work};
 
 /// Plays the role.
 pub(crate) fn run(arguments: &[String]) -> ! {
@@ -32,6 +32,7 @@ pub(crate) fn run(arguments: &[String]) -> ! {
             levels::refuse(case);
             play_case(&attacks::CASES[0], case.level);
         }
+        [role, name] if role == "grouped" => be_grouped(name),
         [role] if role == "linger" => linger(),
         [role] if role == "host" => be_host(),
         _ => say("no such role"),
@@ -58,9 +59,16 @@ fn play_case(case: &'static Case, level: Level) {
 }
 
 fn confine(left_out: &[Layer], level: Level) -> Option<(WorkerJail, CpuTimer)> {
+    confine_by(&policy(level).leaving_out(left_out))
+}
+
+fn policy(level: Level) -> Policy {
     let parent = rustix::process::getppid().expect("started by the harness");
-    let policy = Policy::new(level, parent, 1 << 20).leaving_out(left_out);
-    let mut jail = match worker::confine(&policy) {
+    Policy::new(level, parent, 1 << 20)
+}
+
+fn confine_by(policy: &Policy) -> Option<(WorkerJail, CpuTimer)> {
+    let mut jail = match worker::confine(policy) {
         Ok(jail) => jail,
         Err(error) => {
             say(&format!("refused {error}"));
@@ -74,6 +82,33 @@ fn confine(left_out: &[Layer], level: Level) -> Option<(WorkerJail, CpuTimer)> {
     }
     tell(jail.layers());
     Some((jail, timer))
+}
+
+/// A worker in a control group, whose first job shows that it can be made.
+fn be_grouped(name: &str) {
+    markers::install().expect("signal actions can be set");
+    let policy = policy(Level::Strict).born_in_cgroup();
+    let Some((jail, _timer)) = confine_by(&policy) else { return };
+    if !jail.layers().is_on(Layer::JobCgroup) {
+        return say("refused job-cgroup");
+    }
+    let (ours, theirs) = UnixStream::pair().expect("a socket pair");
+    match fork_job(&jail).expect("a job") {
+        Forked::Job(start) => {
+            let jail = job::confine(start, JobKind::Execute, theirs.into())
+                .unwrap_or_else(|_| job::end(markers::EXIT_NOT_CONFINED));
+            tell_that_it_begins(&jail);
+            job::end(cgroups::job_after_confine(name))
+        }
+        Forked::Worker(child) => {
+            drop(theirs);
+            rustix::io::read(&ours, &mut [0u8; 1]).expect("the job is confined");
+            let ended = watch::reap(child).expect("reap");
+            say(&format!("job {:?}", ended.end));
+            cgroups::worker_after_its_job(name);
+            say("through");
+        }
+    }
 }
 
 fn play_job(case: &Case, start: JobStart, channel: OwnedFd) -> ! {

@@ -1,0 +1,50 @@
+//! A control group of their own for jobs, below the one that the worker is born in (`cgroups(7)`).
+//!
+//! The host made two groups below that one, `own` and `jobs`. The root of the worker's cgroup namespace
+//! is above both, and the kernel lets no process across it. The worker enters its own, because a
+//! group with controllers may have processes only at its ends.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
+
+use crate::fork::{Child, ForkWay};
+use crate::layer::{During, Refusal, check};
+use crate::sys::{self, CloneArgs, Cloned};
+use crate::watch;
+
+/// Enters the worker's own group and gives the directory of the jobs', open as a path only.
+///
+/// Through a mount that is attached nowhere and begins at the worker's birthplace: from what is open
+/// here no path leads further up. Must run in the worker's mount and cgroup namespaces, and before
+/// Landlock, which would deny it.
+pub(crate) fn enter_own() -> Result<OwnedFd, Refusal> {
+    let context = fsopen("cgroup2", FsOpenFlags::FSOPEN_CLOEXEC).during("fsopen cgroup2")?;
+    fsconfig_create(context.as_fd()).during("fsconfig cgroup2")?;
+    let hardening = MountAttrFlags::MOUNT_ATTR_NOEXEC
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOSUID;
+    let born_in = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, hardening)
+        .during("fsmount cgroup2")?;
+    let open = |name, flags| openat(&born_in, name, flags | OFlags::CLOEXEC, Mode::empty());
+    let jobs = open("jobs", OFlags::PATH | OFlags::DIRECTORY).during("open the jobs' cgroup")?;
+    let own = open("own/cgroup.procs", OFlags::WRONLY).during("open the worker's cgroup.procs")?;
+    // 0 is the writer itself.
+    rustix::io::write(&own, b"0").during("write cgroup.procs")?;
+    Ok(jobs)
+}
+
+/// Sees that jobs can be born in their group.
+pub(crate) fn separate_jobs(jobs: OwnedFd, clone_flags: u64) -> Result<ForkWay, Refusal> {
+    let args = CloneArgs::fix(clone_flags, jobs.as_fd()).during("fixing clone3's arguments")?;
+    let way = ForkWay::IntoCgroup { args, _group: jobs };
+    match way.fork().during("clone3 CLONE_INTO_CGROUP")? {
+        Cloned::Child => sys::exit_group(0),
+        Cloned::Parent { pid, pidfd } => {
+            let ended = watch::reap(Child { pid, pidfd }).during("waitid")?;
+            check(ended.end == watch::End::Exited(0), "a job in a cgroup ends by itself")?;
+        }
+    }
+    Ok(way)
+}
