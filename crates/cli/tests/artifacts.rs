@@ -1,5 +1,6 @@
 //! Artifact files under attack, end to end: flipped bits, a full disk, two hosts on one directory.
-//! Each form of damage by itself is in the host's own tests; writers killed at work in `kill_steps`.
+//! Each form of damage by itself is in the host's own tests; writers killed at work and files swapped
+//! under a reader are in `steps`.
 
 mod support;
 
