@@ -10,7 +10,7 @@ use std::{
 use lazaret::Code;
 
 use crate::{
-    blob,
+    blob, in_prepare,
     layers::Without,
     list::{Expect, ROWS, Row, Unfiltered},
     polkadot,
@@ -41,10 +41,11 @@ pub(crate) enum Posture {
 }
 
 /// What came of all cases of a row.
+#[derive(Default)]
 pub(crate) struct Outcome {
-    seen: BTreeSet<String>,
-    missed: Vec<String>,
-    stopped_by: &'static str,
+    pub(crate) seen: BTreeSet<String>,
+    pub(crate) missed: Vec<String>,
+    pub(crate) stopped_by: &'static str,
 }
 
 /// Whether every row came to what it should.
@@ -62,8 +63,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     for &without in settings {
         let stage = Stage::set(without).await?;
         let codes = prepared(&stage, &blobs).await?;
-        println!("\n== {} ==", without.name());
-        println!("{:<5} {:<62} {:<14} {:<30} stopped by", "id", "attempt", "expected", "seen");
+        heading(without.name());
         let mut held = 0;
         for row in &rows {
             let outcome =
@@ -77,6 +77,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
         }
         println!("{}: {held} of {} rows as expected", without.name(), rows.len());
     }
+    misses += in_prepare::run(&blobs, settings, (&arguments.only, arguments.short)).await?;
     same_addresses(&blobs).await?;
     println!("\n{misses} misses");
     Ok(misses == 0)
@@ -99,10 +100,8 @@ async fn run_row(
     row: &Row,
     (without, short): (Without, bool),
 ) -> Outcome {
-    let mut outcome = Outcome { seen: BTreeSet::new(), missed: Vec::new(), stopped_by: "" };
-    let cases = row.arguments();
-    let cases = &cases[..if short { 1 } else { cases.len() }];
-    for &argument in cases {
+    let mut outcome = Outcome::default();
+    for argument in row.cases(short) {
         let mut report = stage.attack(code, stage.arena(row.attempt, argument), CPU).await;
         if starved(&report.seen) && !as_expected(stage, row, without, &report.seen) {
             // Others share this machine; a limit that was reached for their sake says nothing.
@@ -119,11 +118,17 @@ async fn run_row(
     outcome
 }
 
-fn starved(seen: &Seen) -> bool {
+/// The head of a table.
+pub(crate) fn heading(of: &str) {
+    println!("\n== {of} ==");
+    println!("{:<5} {:<62} {:<14} {:<30} stopped by", "id", "attempt", "expected", "seen");
+}
+
+pub(crate) fn starved(seen: &Seen) -> bool {
     matches!(seen, Seen::CpuLimit | Seen::WallLimit | Seen::Blamed(_))
 }
 
-fn as_expected(stage: &Stage, row: &Row, without: Without, seen: &Seen) -> bool {
+pub(crate) fn as_expected(stage: &Stage, row: &Row, without: Without, seen: &Seen) -> bool {
     if row.expected == Expect::FaultIfOffered {
         return *seen == Seen::Fault || !stage.has("no-cpuid");
     }
@@ -134,7 +139,7 @@ fn as_expected(stage: &Stage, row: &Row, without: Without, seen: &Seen) -> bool 
     }
 }
 
-fn stopped_by(row: &Row, without: Without, seen: &Seen) -> &'static str {
+pub(crate) fn stopped_by(row: &Row, without: Without, seen: &Seen) -> &'static str {
     match (seen, row.unfiltered) {
         (Seen::Sigsys, _) => "job-filter",
         (Seen::CpuLimit, _) => "CPU timer",
@@ -144,7 +149,7 @@ fn stopped_by(row: &Row, without: Without, seen: &Seen) -> &'static str {
     }
 }
 
-fn line(row: &Row, without: Without, outcome: &Outcome) -> String {
+pub(crate) fn line(row: &Row, without: Without, outcome: &Outcome) -> String {
     let expected = match (without, row.unfiltered) {
         (Without::Seccomp, Unfiltered::By(_)) => "held".to_owned(),
         (Without::Seccomp, Unfiltered::Unnamed(_)) => "none named".to_owned(),

@@ -52,6 +52,30 @@ impl Outside {
             .collect()
     }
 
+    /// What has changed outside, but for so many new artifacts in the cache.
+    pub(crate) fn changes_beside_artifacts(
+        &self,
+        now: &Self,
+        cache: &Path,
+        expected: usize,
+    ) -> Vec<String> {
+        let is_new = |path: &PathBuf| {
+            let is_artifact = path.extension().is_some_and(|end| end == "artifact");
+            is_artifact && path.parent() == Some(cache) && !self.files.contains_key(path)
+        };
+        let (new, mut old): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            now.files.clone().into_iter().partition(|(path, _)| is_new(path));
+        // The folder itself has another time.
+        old.extend(
+            self.files.get_key_value(cache).map(|(path, facts)| (path.clone(), facts.clone())),
+        );
+        let mut changes = self.changes(&Self { files: old, memory_files: BTreeMap::new() });
+        if new.len() != expected {
+            changes.push(format!("{} new artifacts, not {expected}", new.len()));
+        }
+        changes
+    }
+
     /// What has changed in the artifacts that are in memory.
     pub(crate) fn changed_artifacts(&self, now: &Self) -> Vec<String> {
         self.memory_files

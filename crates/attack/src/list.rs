@@ -66,7 +66,7 @@ use Expect::{
 use Unfiltered::{By, Same, Unnamed};
 
 /// Stopped by the filter, and without it by `second`.
-const fn stopped(
+pub(crate) const fn stopped(
     id: &'static str,
     what: &'static str,
     (family, attempt): (char, u32),
@@ -78,7 +78,7 @@ const fn stopped(
 }
 
 /// Comes to what is expected, with a filter and without.
-const fn ends(
+pub(crate) const fn ends(
     id: &'static str,
     what: &'static str,
     (family, attempt): (char, u32),
@@ -281,7 +281,7 @@ pub(crate) const ROWS: &[Row] = &[
 ];
 
 impl Row {
-    const fn with(self, arguments: Arguments) -> Self {
+    pub(crate) const fn with(self, arguments: Arguments) -> Self {
         Row { arguments, ..self }
     }
 
@@ -308,11 +308,13 @@ impl Row {
         Row { unfiltered: Unnamed(by), ..self }
     }
 
-    /// One number for each case.
-    pub(crate) fn arguments(&self) -> Vec<u32> {
-        match self.arguments {
+    /// One number for each case; for the first alone, if it is to be short.
+    pub(crate) fn cases(&self, short: bool) -> Vec<u32> {
+        let mut cases: Vec<_> = match self.arguments {
             UpTo(count) => (0..count).collect(),
             These(numbers) => numbers.to_vec(),
-        }
+        };
+        cases.truncate(if short { 1 } else { cases.len() });
+        cases
     }
 }

@@ -9,6 +9,7 @@ mod battery;
 mod blob;
 #[allow(unsafe_code)]
 mod freed_memory;
+mod in_prepare;
 mod invariants;
 mod layers;
 mod list;
@@ -17,6 +18,7 @@ mod native;
 mod one;
 #[allow(unsafe_code)]
 mod polkadot;
+mod prepare_list;
 mod seen;
 mod stage;
 

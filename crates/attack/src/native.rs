@@ -15,8 +15,24 @@ const REPLY: i32 = 0;
 const NOT_NATIVE: &[&[u8]] =
     &[b"\0asm", &[82, 188, 83, 118, 70, 219, 142, 5], &[0x7f, b'E', b'L', b'F']];
 
+/// How code ends that is to be run in its prepare job. Before it stands the length of an arena (u32),
+/// before that the arena, before that the code.
+const IN_PREPARE: &[u8] = b"run me where code is prepared";
+
 /// The functions for a worker.
-pub(crate) const NATIVE: Native = Native { is_native, map, arena, run };
+pub(crate) const NATIVE: Native = Native { is_native, prepare_input, map, arena, run };
+
+/// The blob as code that is run in its prepare job, with an arena that begins so.
+pub(crate) fn for_prepare(blob: &[u8], arena: &[u8]) -> Vec<u8> {
+    let length = (arena.len() as u32).to_le_bytes();
+    [blob, arena, &length[..], IN_PREPARE].concat()
+}
+
+fn prepare_input(code: &[u8]) -> Option<&[u8]> {
+    let (rest, length) = code.strip_suffix(IN_PREPARE)?.split_last_chunk()?;
+    let begin = rest.len().checked_sub(u32::from_le_bytes(*length) as usize)?;
+    Some(&rest[begin..])
+}
 
 fn is_native(bytes: &[u8]) -> bool {
     !NOT_NATIVE.iter().any(|beginning| bytes.starts_with(beginning))
@@ -52,4 +68,16 @@ pub(crate) fn call(text: &'static [u8], reply: i32, arena: &'static mut [u8]) ->
     // behind its last filter: that it cannot do more is what this program is for.
     let entry = unsafe { std::mem::transmute::<*const u8, Entry>(text.as_ptr()) };
     entry(reply, arena.as_mut_ptr(), arena.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_for_a_prepare_job_carries_its_arena() {
+        assert_eq!(prepare_input(&for_prepare(b"code", b"arena")), Some(&b"arena"[..]));
+        assert_eq!(prepare_input(b"code"), None);
+        assert_eq!(prepare_input(&[&[0xff; 4], IN_PREPARE].concat()), None, "a lying length");
+    }
 }

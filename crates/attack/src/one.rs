@@ -3,14 +3,14 @@
 
 use std::{error::Error, path::PathBuf, time::Duration};
 
-use lazaret::{Answer, Verdict};
+use lazaret::{Answer, Verdict, pvf::Validated};
 use serde_json::{Value, json};
 
 use crate::{
     blob,
     layers::Without,
     seen::Seen,
-    stage::{Report, Stage},
+    stage::{Report, Reports, Stage},
 };
 
 /// The highest number of a system call that is tried; Linux 6.18 ends below 480.
@@ -28,12 +28,24 @@ pub(crate) struct Arguments {
     /// Print one line of JSON.
     #[arg(long)]
     json: bool,
+    /// Which job it takes over.
+    #[arg(long = "in", value_enum, value_name = "JOB", default_value_t = Place::Execute)]
+    place: Place,
     /// What the arena begins with; zeros follow.
     #[arg(long, value_name = "FILE")]
     arena: Option<PathBuf>,
-    /// CPU time that it may take, in milliseconds; four times as much on the wall.
+    /// CPU time that a call may take, in milliseconds; four times as much on the wall.
     #[arg(long, value_name = "MS", default_value_t = 1000)]
     cpu_ms: u64,
+}
+
+/// A job that an attack takes over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Place {
+    /// One that calls an artifact.
+    Execute,
+    /// One that compiles code.
+    Prepare,
 }
 
 /// Whether every invariant held.
@@ -41,35 +53,50 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     let blob = std::fs::read(&arguments.blob)?;
     let arena = arguments.arena.as_ref().map(std::fs::read).transpose()?.unwrap_or_default();
     let stage = Stage::set(Without::Nothing).await?;
+    let cpu = Duration::from_millis(arguments.cpu_ms);
+    if arguments.place == Place::Prepare {
+        let Reports { answers, invariants } = stage.attack_in_prepare(&[(&blob, arena)], cpu).await;
+        let answer = answers.into_iter().next().ok_or("an answer that did not come")?;
+        let report = Report { seen: Seen::of(&answer), answer, invariants };
+        return Ok(tell(&report, |_| "an artifact".into(), arguments.json));
+    }
     let code = stage.prepare(&blob).await?;
-    let report = stage.attack(&code, arena, Duration::from_millis(arguments.cpu_ms)).await;
+    let report = stage.attack(&code, arena, cpu).await;
+    Ok(tell(&report, a_head, arguments.json))
+}
+
+/// Prints a report; whether every invariant held.
+fn tell<T>(report: &Report<T>, returned: impl Fn(&T) -> String, in_json: bool) -> bool {
     let held = report.invariants.broken().is_empty();
-    if arguments.json {
-        println!("{}", as_json(&report, held));
+    let reason = verdict_of(report, returned);
+    if in_json {
+        println!("{}", as_json(report, &reason, held));
     } else {
-        println!("{}: {}", report.seen, verdict_of(&report));
+        println!("{}: {reason}", report.seen);
         for (name, broken) in report.invariants.by_name() {
             let state = if broken.is_empty() { "held".to_owned() } else { broken.join("; ") };
             println!("  {name}: {state}");
         }
     }
-    Ok(held)
+    held
 }
 
-fn verdict_of(report: &Report) -> String {
+fn a_head(validated: &Validated) -> String {
+    format!("a head of {} bytes", validated.result.head_data.len())
+}
+
+fn verdict_of<T>(report: &Report<T>, returned: impl Fn(&T) -> String) -> String {
     match &report.answer {
         Err(fault) => format!("fault: {fault}"),
         Ok(Answer { verdict, .. }) => match verdict {
-            Verdict::Returned(validated) => {
-                format!("returned a head of {} bytes", validated.result.head_data.len())
-            }
+            Verdict::Returned(value) => format!("returned {}", returned(value)),
             Verdict::Refused(refusal) => format!("refused: {}", lazaret::describe(refusal)),
             Verdict::Inconclusive(doubt) => format!("inconclusive: {doubt}"),
         },
     }
 }
 
-fn as_json(report: &Report, held: bool) -> Value {
+fn as_json<T>(report: &Report<T>, reason: &str, held: bool) -> Value {
     let (usage, log) = match &report.answer {
         Ok(answer) => {
             let usage = json!({
@@ -96,7 +123,7 @@ fn as_json(report: &Report, held: bool) -> Value {
         .collect();
     json!({
         "verdict": verdict,
-        "reason": verdict_of(report),
+        "reason": reason,
         "seen": report.seen.to_string(),
         "invariants": invariants,
         "broken": report.invariants.broken(),

@@ -50,12 +50,15 @@ impl Seen {
         };
         match &answer.verdict {
             Verdict::Returned(_) => Self::Returned,
-            Verdict::Refused(Refusal::CpuLimit { .. }) => Self::CpuLimit,
+            Verdict::Refused(Refusal::CpuLimit { .. } | Refusal::PrepareCpu { .. }) => {
+                Self::CpuLimit
+            }
             Verdict::Refused(refusal) => Self::NotBelieved(lazaret::describe(refusal)),
             Verdict::Inconclusive(doubt) => match doubt {
                 Doubt::Signaled { signal } => Self::of_signal(*signal),
                 Doubt::Exited { status } => Self::of_status(*status),
                 Doubt::OutOfMemory => Self::Errno(libc::ENOMEM),
+                Doubt::PreparationCpu { .. } => Self::CpuLimit,
                 Doubt::WallLimit { .. } => Self::WallLimit,
                 Doubt::WorkerLost => Self::WorkerLost,
                 doubt => Self::NotBelieved(doubt.to_string()),

@@ -3,11 +3,13 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
 use lazaret::{
-    Answer, Code, Fault, Host, Retry, Verdict,
+    Answer, Builder, Code, Fault, Host, Origin, PrepareFacts, PrepareLimits, PrepareRetry, Retry,
+    Verdict,
     pvf::{Block, Settings, Validated},
 };
 use tempfile::TempDir;
@@ -16,22 +18,25 @@ use crate::{
     blob::Order,
     invariants::{Memory, Outside, left_behind},
     layers::Without,
+    native::for_prepare,
     seen::Seen,
 };
 
 /// How long a process may linger after its job's verdict.
 const LINGER_MAX: Duration = Duration::from_millis(100);
 
-/// An honest guest: it returns the smallest result there is, out of its zeros.
-const HONEST: &str = r#"(module
-    (memory (export "memory") 1)
-    (global (export "__heap_base") i32 (i32.const 1024))
-    (func (export "validate_block") (param i32 i32) (result i64) (i64.const 0xc00000200)))"#;
+/// What a preparation may take; `p.c` has the same length.
+const PREPARE_CPU: Duration = Duration::from_millis(300);
+const ARTIFACT_BYTES_MAX: u64 = 16 << 20;
 
 /// A host to attack.
 pub(crate) struct Stage {
     host: Host,
-    honest: Code,
+    /// To start another host like it.
+    builder: Builder,
+    honest: Honest,
+    /// How many honest codes there were beside that one.
+    salts: AtomicU32,
     cache: TempDir,
     canary: TempDir,
     /// Holds the worker's program under the name that says what it leaves out.
@@ -40,9 +45,23 @@ pub(crate) struct Stage {
 }
 
 /// What came of one attack.
-pub(crate) struct Report {
+pub(crate) struct Report<T> {
     pub(crate) seen: Seen,
-    pub(crate) answer: Result<Answer<Validated>, Fault>,
+    pub(crate) answer: Result<Answer<T>, Fault>,
+    pub(crate) invariants: Invariants,
+}
+
+/// An honest guest that no other is like: it returns its number as the new head.
+#[derive(Clone)]
+struct Honest {
+    code: Code,
+    head: [u8; 4],
+}
+
+/// What came of several attacks beside each other.
+pub(crate) struct Reports {
+    /// One for each.
+    pub(crate) answers: Vec<Result<Answer<PrepareFacts>, Fault>>,
     pub(crate) invariants: Invariants,
 }
 
@@ -80,13 +99,25 @@ impl Stage {
         let (cache, canary) = (tempfile::tempdir()?, tempfile::tempdir()?);
         std::fs::write(canary.path().join("canary"), "alive")?;
         let (programs, program) = program_for(without)?;
+        let limits = PrepareLimits {
+            execution_cpu: PREPARE_CPU,
+            artifact_bytes_max: ARTIFACT_BYTES_MAX,
+            ..PrepareLimits::default()
+        };
         let builder = Host::builder().cache_dir(cache.path()).worker_program(program);
-        let host = builder.execute_workers(1).prepare_workers(1).start().await?;
-        let honest = Code::new(&wat::parse_str(HONEST)?)?;
+        let builder = builder.execute_workers(1).prepare_limits(limits);
+        let builder = builder.prepare_workers(1).critical_prepare_workers(0);
+        // An attempt that is made a second time is to be made and not remembered.
+        let again =
+            PrepareRetry { cool_down: Duration::ZERO, tries_max: u32::MAX, ..<_>::default() };
+        let builder = builder.prepare_retry(again);
+        let host = builder.clone().start().await?;
+        let (honest, salts) = (honest(0)?, AtomicU32::new(0));
         let needles = needles(&cache, &canary);
-        let stage = Self { host, honest, cache, canary, _programs: programs, needles };
-        for _ in 0..2 {
-            if let Some(why) = stage.honest_job_fails().await {
+        let stage =
+            Self { host, builder, honest, salts, cache, canary, _programs: programs, needles };
+        for origin in [Origin::Prepared, Origin::Memory] {
+            if let Some(why) = is_misled(&stage.host, &stage.honest, origin).await {
                 return Err(why.into());
             }
         }
@@ -131,7 +162,12 @@ impl Stage {
     }
 
     /// Runs a prepared blob as a job and looks at what it left.
-    pub(crate) async fn attack(&self, code: &Code, arena: Vec<u8>, cpu: Duration) -> Report {
+    pub(crate) async fn attack(
+        &self,
+        code: &Code,
+        arena: Vec<u8>,
+        cpu: Duration,
+    ) -> Report<Validated> {
         let (before, memory_before) = (self.outside(), Memory::look());
         let mut answer = self.run(code, arena, cpu).await;
         if let Ok(Answer { verdict: Verdict::Returned(validated), .. }) = &mut answer {
@@ -142,10 +178,7 @@ impl Stage {
         let processes = processes_after_a_while().await;
         let next_job = self.honest_job_fails().await.into_iter().collect();
         let after = self.outside();
-        let no_fault = match &seen {
-            Seen::Blamed(fault) => vec![format!("a fault: {fault}")],
-            _ => Vec::new(),
-        };
+        let no_fault = faults(&seen);
         let invariants = Invariants {
             outside: before.changes(&after),
             processes,
@@ -157,19 +190,120 @@ impl Stage {
         Report { seen, answer, invariants }
     }
 
+    /// Runs blobs with their arenas in prepare jobs beside each other, calls what artifacts they leave,
+    /// and looks at what else they left.
+    pub(crate) async fn attack_in_prepare(
+        &self,
+        attacks: &[(&[u8], Vec<u8>)],
+        cpu: Duration,
+    ) -> Reports {
+        let (before, memory_before) = (self.outside(), Memory::look());
+        let running: Vec<_> = attacks
+            .iter()
+            .map(|(blob, arena)| tokio::spawn(prepare(self.host.clone(), for_prepare(blob, arena))))
+            .collect();
+        let (mut answers, mut next_job, mut kept) = (Vec::new(), Vec::new(), 0);
+        for (running, (_, arena)) in running.into_iter().zip(attacks) {
+            let (code, answer) = running.await.unwrap_or((None, Err(Fault::ShuttingDown)));
+            if let (Ok(Answer { verdict: Verdict::Returned(_), .. }), Some(code)) = (&answer, code)
+            {
+                kept += 1;
+                let called = Seen::of(&self.run(&code, arena.clone(), cpu).await);
+                let blames = matches!(called, Seen::Blamed(_) | Seen::WorkerLost);
+                next_job.extend(blames.then(|| format!("a call of its artifact: {called:?}")));
+            }
+            answers.push(answer);
+        }
+        let no_fault = answers.iter().flat_map(|answer| faults(&Seen::of(answer))).collect();
+        let processes = processes_after_a_while().await;
+        let after = self.outside();
+        next_job.extend(self.others_are_misled().await);
+        let invariants = Invariants {
+            outside: before.changes_beside_artifacts(&after, self.cache.path(), kept),
+            processes,
+            artifact: before.changed_artifacts(&after),
+            next_job,
+            memory: memory_before.growth(Memory::look()),
+            no_fault,
+        };
+        Reports { answers, invariants }
+    }
+
+    /// Whether honest code is called by another's artifact: code that was there before the attack, and
+    /// code that comes after it.
+    async fn others_are_misled(&self) -> Option<String> {
+        let known = is_misled(&self.host, &self.honest, Origin::Memory).await;
+        let Ok(fresh) = honest(1 + self.salts.fetch_add(1, Ordering::Relaxed)) else {
+            return known;
+        };
+        known.or(is_misled(&self.host, &fresh, Origin::Prepared).await)
+    }
+
+    /// Whether a host that finds only what is on disk calls honest code by another's artifact.
+    pub(crate) async fn next_host_is_misled(&self) -> Option<String> {
+        match self.builder.clone().start().await {
+            Err(fault) => Some(format!("the next host: {fault}")),
+            Ok(host) => is_misled(&host, &self.honest, Origin::Disk).await,
+        }
+    }
+
     fn outside(&self) -> Outside {
         Outside::look(&[self.cache.path(), self.canary.path()])
     }
 
     async fn honest_job_fails(&self) -> Option<String> {
-        let mut settings = Settings::default();
-        settings.retry = Retry::Never;
-        let block = Block::encoded(vec![1, 2, 3]);
-        match self.host.validate(&self.honest, block, &settings).await {
-            Ok(Answer { verdict: Verdict::Returned(_), .. }) => None,
-            Ok(answer) => Some(format!("the next honest job: {:?}", answer.verdict)),
-            Err(fault) => Some(format!("the next honest job: {fault}")),
+        is_misled(&self.host, &self.honest, Origin::Memory).await
+    }
+}
+
+fn faults(seen: &Seen) -> Vec<String> {
+    match seen {
+        Seen::Blamed(fault) => vec![format!("a fault: {fault}")],
+        _ => Vec::new(),
+    }
+}
+
+async fn prepare(host: Host, code: Vec<u8>) -> (Option<Code>, Result<Answer<PrepareFacts>, Fault>) {
+    match Code::new(&code) {
+        Ok(code) => {
+            let prepared = host.prepare(&code, &Settings::default().params).await;
+            (Some(code), prepared)
         }
+        Err(error) => (None, Err(Fault::Memory(io::Error::other(error).into()))),
+    }
+}
+
+fn honest(number: u32) -> Result<Honest, Box<dyn std::error::Error>> {
+    let head = number.to_le_bytes();
+    let escaped: String = head.iter().map(|byte| format!("\\{byte:02x}")).collect();
+    // Four bytes of head, and nothing else in the result.
+    let wat = format!(
+        r#"(module
+            (memory (export "memory") 1)
+            (global (export "__heap_base") i32 (i32.const 1024))
+            (data (i32.const 512) "\10{escaped}")
+            (func (export "validate_block") (param i32 i32) (result i64) (i64.const 0x1000000200)))"#
+    );
+    Ok(Honest { code: Code::new(&wat::parse_str(wat)?)?, head })
+}
+
+/// Whether a call of honest code fails, says something else, or has its artifact from elsewhere.
+async fn is_misled(host: &Host, honest: &Honest, origin: Origin) -> Option<String> {
+    let mut settings = Settings::default();
+    settings.retry = Retry::Never;
+    let answer = host.validate(&honest.code, Block::encoded(vec![1, 2, 3]), &settings).await;
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(fault) => return Some(format!("an honest job: {fault}")),
+    };
+    let found = answer.artifact.as_ref().map(|artifact| artifact.origin);
+    match &answer.verdict {
+        Verdict::Returned(validated) if validated.result.head_data != honest.head => {
+            Some(format!("an honest job returned {:?}", validated.result.head_data))
+        }
+        Verdict::Returned(_) if found == Some(origin) => None,
+        Verdict::Returned(_) => Some(format!("an honest job's artifact is from {found:?}")),
+        other => Some(format!("an honest job: {other:?}")),
     }
 }
 

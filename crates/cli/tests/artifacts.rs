@@ -1,5 +1,6 @@
-//! Artifact files under attack, end to end: flipped bits, a writer killed at work, a full disk, two
-//! hosts on one directory. Each form of damage by itself is in the host's own tests.
+//! Artifact files under attack, end to end: flipped bits, a full disk, two hosts on one directory.
+//! Each form of damage by itself is in the host's own tests; writers killed at work and files swapped
+//! under a reader are in `steps`.
 
 mod support;
 
@@ -13,7 +14,6 @@ use std::{
 use lazaret::{Host, Origin, Retry, pvf::Settings};
 use support::{
     EMPTY_RESULT, PROGRAM, block, builder, entries, returned, settings, skipped, started, trivial,
-    until,
 };
 
 const WAT: &str = r#"(module
@@ -60,40 +60,6 @@ async fn flipped_bits_never_reach_a_job() {
         assert_eq!(is_served(&host, 1).await, Origin::Prepared, "bit {bit}");
     }
     assert_eq!(is_served(&host, 1).await, Origin::Disk);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_writer_killed_at_work_leaves_a_whole_artifact_or_none() {
-    let folder = tempfile::tempdir().unwrap();
-    let cache = folder.path().join("cache");
-    fs::create_dir(&cache).unwrap();
-    // The number of files in the directory is the step that the writer is at: none, a temporary
-    // one, the artifact. It is killed as soon as a step is seen.
-    for step in ["nothing", "temporary", "temporary", "temporary", "artifact"] {
-        for path in entries(&cache) {
-            fs::remove_file(path).unwrap();
-        }
-        let mut writer = program(folder.path(), &cache).spawn().unwrap();
-        until("the writer's step", || {
-            let names: Vec<_> =
-                entries(&cache).iter().map(|path| path.display().to_string()).collect();
-            let is_there = |suffix: &str| names.iter().any(|name| name.ends_with(suffix));
-            let has_passed = is_there(".artifact") || writer.try_wait().unwrap().is_some();
-            match step {
-                "nothing" => Some(()),
-                "temporary" => (is_there(".writing") || has_passed).then_some(()),
-                _ => has_passed.then_some(()),
-            }
-        })
-        .await;
-        let _ = writer.kill();
-        writer.wait().unwrap();
-        let ended = program(folder.path(), &cache).output().unwrap();
-        assert!(ended.status.success(), "{step}: {ended:?}");
-        assert!(
-            entries(&cache).iter().any(|path| path.extension().is_some_and(|e| e == "artifact"))
-        );
-    }
 }
 
 #[test]

@@ -1,30 +1,69 @@
 //! `kill -9` of jobs and workers at random moments, request after request. Every request is answered
 //! once and by the table; afterwards descriptors, processes and memory are as before.
 //!
+//! Memory is compared with that of a warm host. Bytes on the heap are counted by the allocator, so that
+//! what leaks per request shows at once. Resident pages also depend on how many threads of the runtime
+//! ever read two files at once, because the C library keeps pages for each, and on how many files the
+//! cache has, because pruning looks at each: so the host is warm first, and the cache is emptied at
+//! each look.
+//!
 //! `LAZARET_KILLS=10000` runs so many requests (300 otherwise), `LAZARET_SEED` repeats a run's
 //! choices; moments depend on the machine too.
 
 mod support;
 
-use std::{fmt, fs, time::Duration};
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    fmt, fs,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use lazaret::{
     Answer, Code, Doubt, Fault, Host, NoGreeting, Refusal, Retry, Verdict, pvf::Validated,
 };
-use rustix::process::{Pid, Signal, kill_process};
-use support::{Process, block, builder, descendants, endless, started, trivial, until};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use support::{
+    Process, STUCK_AFTER, block, builder, descendants, endless, ends_within, started, trivial,
+    until,
+};
 
 const REQUESTS: u32 = 300;
 const WORKERS: usize = 2;
-/// Pages of the host that its allocator and runtime may keep at most. What leaks per request shows
-/// in a long run, as what is printed does.
-const HOST_GROWTH_BYTES_MAX: u64 = 16 << 20;
+/// How often memory is looked at; the first time counts as warm.
+const LOOKS: u32 = 10;
+/// What the host's heap may have grown since then: what may be under way at one look and not at another.
+const HEAP_GROWTH_BYTES_MAX: u64 = 64 << 10;
+/// What the resident pages of the host and of its workers may each have grown.
+const GROWTH_BYTES_MAX: u64 = 1 << 20;
 /// The CPU limit of a guest that never ends: long enough to be found and killed.
 const ENDLESS_CPU: Duration = Duration::from_millis(20);
 /// That of a guest that ends at once, on a machine that is busy with these tests.
 const QUICK_CPU: Duration = Duration::from_secs(5);
 
 type Ended = Result<Answer<Validated>, Fault>;
+
+/// The system's allocator, and how many bytes it has given out.
+struct Counted;
+
+#[global_allocator]
+static ALLOCATOR: Counted = Counted;
+static HEAP_BYTES: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counted {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        HEAP_BYTES.fetch_add(layout.size() as u64, Ordering::Relaxed);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        HEAP_BYTES.fetch_sub(layout.size() as u64, Ordering::Relaxed);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
 
 /// xorshift64*: enough for choices, the same on every machine.
 struct Choices(u64);
@@ -60,19 +99,39 @@ struct Held {
     workers: usize,
     jobs: usize,
     zombies: usize,
+    heap_bytes: u64,
     host_bytes: u64,
     workers_bytes: u64,
+}
+
+impl Held {
+    /// Fails unless as much is held as by a warm host.
+    fn is_as(&self, warm: &Self) {
+        assert_eq!(self.descriptors, warm.descriptors);
+        assert_eq!((self.workers, self.jobs), (warm.workers, warm.jobs));
+        assert_eq!(self.zombies, 0);
+        for (what, now, warm, most) in [
+            ("heap", self.heap_bytes, warm.heap_bytes, HEAP_GROWTH_BYTES_MAX),
+            ("host", self.host_bytes, warm.host_bytes, GROWTH_BYTES_MAX),
+            ("workers", self.workers_bytes, warm.workers_bytes, GROWTH_BYTES_MAX),
+        ] {
+            let grown = now.saturating_sub(warm);
+            assert!(grown < most, "the {what} grew by {grown} bytes");
+        }
+    }
 }
 
 impl fmt::Display for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} descriptors, {} workers, {} standby jobs, {} zombies, host {} KiB, workers {} KiB",
+            "{} descriptors, {} workers, {} standby jobs, {} zombies, heap {} KiB, host {} KiB, \
+             workers {} KiB",
             self.descriptors,
             self.workers,
             self.jobs,
             self.zombies,
+            self.heap_bytes / 1024,
             self.host_bytes / 1024,
             self.workers_bytes / 1024,
         )
@@ -98,53 +157,60 @@ async fn random_kills_leave_nothing_behind_and_no_request_unanswered() {
     let settings = builder(cache.path()).execute_workers(WORKERS).prepare_workers(1);
     let host = started(settings.hot_bytes_max(0)).await;
     let guests = (trivial(0), endless());
-    // Twice, so that what is only ever made once has been made.
-    for _ in 0..2 {
-        settle(&host, &guests.0, &guests.1).await;
-    }
-    let before = settled(&host, &guests).await;
 
     let mut tally = Tally::default();
-    for number in 0..requests {
-        let guest = match choices.below(10) {
-            0 => Guest::New(number + 1),
-            1..5 => Guest::Endless,
-            _ => Guest::Quick,
-        };
-        let victim = match choices.below(5) {
-            0 => Victim::Nobody,
-            1 | 2 => Victim::Worker,
-            _ => Victim::Job,
-        };
-        // Most are not tried again, so that each kill shows in an answer.
-        let retry = if choices.below(8) == 0 { Retry::Once } else { Retry::Never };
-        let (code, cpu) = match guest {
-            Guest::Quick => (guests.0.clone(), QUICK_CPU),
-            Guest::Endless => (guests.1.clone(), ENDLESS_CPU),
-            Guest::New(salt) => (trivial(salt), QUICK_CPU),
-        };
-        let request = tokio::spawn({
-            let host = host.clone();
-            async move { host.validate(&code, block(), &support::settings(cpu, retry)).await }
-        });
-        kill_one(&mut choices, victim, || request.is_finished(), &mut tally).await;
-        let ended = request.await.expect("no request panics");
-        tally.count(guest, victim, &ended);
+    let mut warm = None;
+    for number in 1..=requests {
+        one_request(&host, &guests, number, &mut choices, &mut tally).await;
+        if number % (requests / LOOKS).max(1) == 0 {
+            for path in support::entries(cache.path()) {
+                fs::remove_file(path).unwrap();
+            }
+            let now = settled(&host, &guests).await;
+            say(&format!("kills: after {number}: {now}"));
+            now.is_as(warm.get_or_insert(now));
+        }
     }
-    let after = settled(&host, &guests).await;
-    say(&format!("kills: {tally:?}\nkills: before {before}\nkills: after  {after}"));
-    assert_eq!(after.descriptors, before.descriptors);
-    assert_eq!((after.workers, after.jobs), (before.workers, before.jobs));
-    assert_eq!(after.zombies, 0);
-    let grown = after.host_bytes.saturating_sub(before.host_bytes);
-    assert!(grown < HOST_GROWTH_BYTES_MAX, "the host grew by {grown} bytes");
-    let grown = after.workers_bytes.saturating_sub(before.workers_bytes);
-    assert!(grown < 1 << 20, "the workers grew by {grown} bytes");
+    say(&format!("kills: {tally:?}"));
     drop(host);
     until("every process to end", || {
         (descendants(me()).is_empty() && zombies() == 0).then_some(())
     })
     .await;
+}
+
+/// Asks for something, has somebody killed meanwhile or not, and counts what came of it.
+async fn one_request(
+    host: &Host,
+    guests: &(Code, Code),
+    number: u32,
+    choices: &mut Choices,
+    tally: &mut Tally,
+) {
+    let guest = match choices.below(10) {
+        0 => Guest::New(number + 1),
+        1..5 => Guest::Endless,
+        _ => Guest::Quick,
+    };
+    let victim = match choices.below(5) {
+        0 => Victim::Nobody,
+        1 | 2 => Victim::Worker,
+        _ => Victim::Job,
+    };
+    // Most are not tried again, so that each kill shows in an answer.
+    let retry = if choices.below(8) == 0 { Retry::Once } else { Retry::Never };
+    let (code, cpu) = match guest {
+        Guest::Quick => (guests.0.clone(), QUICK_CPU),
+        Guest::Endless => (guests.1.clone(), ENDLESS_CPU),
+        Guest::New(salt) => (trivial(salt), QUICK_CPU),
+    };
+    let request = tokio::spawn({
+        let host = host.clone();
+        async move { host.validate(&code, block(), &support::settings(cpu, retry)).await }
+    });
+    kill_one(choices, victim, || request.is_finished(), tally).await;
+    let ended = request.await.expect("no request panics");
+    tally.count(guest, victim, &ended);
 }
 
 /// Kills a worker or a job of any role as long as the request runs, at a moment that is a random
@@ -166,7 +232,11 @@ async fn kill_one(
         if let Some(chosen) = found.get(choices.below(found.len().max(1) as u64) as usize) {
             let pid = Pid::from_raw(chosen.pid).expect("a process id");
             // It may have ended between the look and now.
-            if kill_process(pid, Signal::KILL).is_ok() {
+            if let Ok(handle) = pidfd_open(pid, PidfdFlags::empty())
+                && kill_process(pid, Signal::KILL).is_ok()
+            {
+                // Who looks at processes afterwards must not find it half alive.
+                assert!(ends_within(&handle, STUCK_AFTER), "{chosen:?} survived SIGKILL");
                 tally.killed += 1;
                 return;
             }
@@ -208,6 +278,7 @@ async fn settled(host: &Host, (quick, endless): &(Code, Code)) -> Held {
             workers: workers.len(),
             jobs,
             zombies: zombies(),
+            heap_bytes: HEAP_BYTES.load(Ordering::Relaxed),
             host_bytes: resident_bytes(me()),
             workers_bytes: workers.iter().map(|worker| resident_bytes(worker.pid)).sum(),
         };
@@ -282,10 +353,10 @@ fn zombies() -> usize {
         .count()
 }
 
-/// Bytes resident (proc(5), `VmRSS`); 0 of a process that has ended.
+/// Bytes resident of no file (proc(5), `RssAnon`); 0 of a process that has ended.
 fn resident_bytes(pid: i32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0 kB");
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap_or("0 kB");
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) * 1024
 }
 

@@ -202,3 +202,54 @@ async fn a_dropped_host_takes_its_workers_with_it() {
     drop(host);
     until("the workers to end", || descendants(me()).is_empty().then_some(())).await;
 }
+
+/// Ends every worker, so that the next request starts one.
+async fn end_workers() {
+    for worker in descendants(me()) {
+        kill(worker.pid);
+    }
+    until("the workers to end", || descendants(me()).is_empty().then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_starts_the_program_that_it_opened_whatever_becomes_of_its_file() {
+    let _alone = ALONE.lock().await;
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("worker");
+    fs::copy(PROGRAM, &program).unwrap();
+    let of_program = || builder(&folder.path().join("cache")).worker_program(&program);
+    let host = started(of_program()).await;
+    for (salt, what) in ["deleted", "replaced"].into_iter().enumerate() {
+        if what == "deleted" {
+            fs::remove_file(&program).unwrap();
+            let missing = of_program().start().await;
+            assert!(matches!(missing, Err(Fault::Spawn(_))), "{missing:?}");
+        } else {
+            fs::copy("/bin/true", &program).unwrap();
+            let other = of_program().start().await;
+            assert!(matches!(other, Err(Fault::NoGreeting(_))), "{other:?}");
+        }
+        end_workers().await;
+        let answer = host.validate(&trivial(salt as u32), block(), &Settings::default()).await;
+        returned(&answer.unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_is_overwritten_where_it_stands_is_a_fault_and_no_verdict() {
+    let _alone = ALONE.lock().await;
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("worker");
+    fs::copy(PROGRAM, &program).unwrap();
+    let builder = builder(&folder.path().join("cache")).worker_program(&program);
+    let host = started(builder).await;
+    // The kernel keeps a program that runs from being written.
+    end_workers().await;
+    fs::copy("/bin/true", &program).unwrap();
+    let answer = host.validate(&trivial(0), block(), &Settings::default()).await;
+    assert_eq!(pvf::vote(&answer), Vote::Abstain);
+    assert!(matches!(answer, Err(Fault::NoGreeting(_) | Fault::Spawn(_))), "{answer:?}");
+    fs::copy(PROGRAM, &program).unwrap();
+    let answer = host.validate(&trivial(0), block(), &Settings::default()).await;
+    returned(&answer.unwrap());
+}

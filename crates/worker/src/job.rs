@@ -173,14 +173,14 @@ fn run_prepare(
     let Ok([code, artifact]) = <[OwnedFd; 2]>::try_from(descriptors) else {
         end_unable(&jail, "it was not handed code and a place for the artifact");
     };
+    if let Some(native) = native.filter(|native| native.takes(&code)) {
+        native::prepare(jail, native, code, artifact);
+    }
     let own_engine = own_engine(&jail, engine, &params);
     let engine = own_engine.as_ref().unwrap_or(engine);
     let code = or_unable(&jail, Mapped::open(&code, u64::MAX));
     let closed = close_the_last_doors(&mut jail, Role::Prepare, &[]);
     or_unable(&jail, closed);
-    if native.is_some_and(|native| (native.is_native)(&code)) {
-        native::prepare(&jail, &code, artifact.as_fd());
-    }
     refuse_beyond(work.limits.heap_bytes);
     let prepared = engine.prepare(&code, &params, &claims::code_limits(work.code_bytes_max));
     let heap_bytes_peak = heap_bytes_peak();

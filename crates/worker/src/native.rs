@@ -7,7 +7,7 @@
 
 use std::{
     io,
-    os::fd::{BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use lazaret_sandbox::{
@@ -36,7 +36,10 @@ pub struct Trial {
 pub struct Native {
     /// Whether these bytes are machine code, as code and as artifact. What is not goes to the engine.
     pub is_native: fn(&[u8]) -> bool,
-    /// Maps an artifact of so many bytes readable and executable, for good.
+    /// The input with which code is to be run in its prepare job; none of code that is to become its
+    /// own artifact.
+    pub prepare_input: for<'a> fn(&'a [u8]) -> Option<&'a [u8]>,
+    /// Maps a sealed file of so many bytes readable and executable, for good.
     pub map: fn(BorrowedFd<'_>, usize) -> io::Result<&'static [u8]>,
     /// Makes the memory that the code is given, from the input.
     pub arena: fn(&[u8]) -> &'static mut [u8],
@@ -69,10 +72,21 @@ pub(crate) fn execute(
     job::end((native.run)(text, arena))
 }
 
-/// Makes machine code its own artifact.
-pub(crate) fn prepare(jail: &JobJail, code: &[u8], artifact: BorrowedFd<'_>) -> ! {
-    write_all(artifact, code);
-    let bytes = code.len() as u64;
-    let prepared = Prepared { artifact_bytes: bytes, code_bytes: bytes, heap_bytes_peak: 0 };
-    end(jail, &[], Claim::Prepared(prepared))
+/// Runs machine code in the place of the compiler, or makes it its own artifact. Either way with the
+/// descriptors open that a compiler has: the code's and the artifact's.
+pub(crate) fn prepare(mut jail: JobJail, native: Native, code: OwnedFd, artifact: OwnedFd) -> ! {
+    let bytes = or_unable(&jail, Mapped::open(&code, u64::MAX));
+    let Some(input) = (native.prepare_input)(&bytes) else {
+        let closed = close_the_last_doors(&mut jail, Role::Prepare, &[]);
+        or_unable(&jail, closed);
+        write_all(artifact.as_fd(), &bytes);
+        let length = bytes.len() as u64;
+        let prepared = Prepared { artifact_bytes: length, code_bytes: length, heap_bytes_peak: 0 };
+        end(&jail, &[], Claim::Prepared(prepared))
+    };
+    let arena = (native.arena)(input);
+    let text = or_unable(&jail, (native.map)(code.as_fd(), bytes.len()));
+    let closed = close_the_last_doors(&mut jail, Role::Prepare, &[]);
+    or_unable(&jail, closed);
+    job::end((native.run)(text, arena))
 }

@@ -1,20 +1,25 @@
 //! The cache directory: artifacts on disk, verified when read, never half written.
 //!
-//! A file is written under a temporary name, synced, renamed, and its directory synced, so that a
-//! crash leaves either the whole file or none. Whatever does not verify is removed and prepared
+//! A file is written without a name, synced, named, and its directory synced, so that a crash leaves
+//! either the whole file or none, and nothing else. Where the file system has no files without names,
+//! it is written under a temporary one and renamed. Whatever does not verify is removed and prepared
 //! again. Two hosts may share a directory: names are content addresses, so both write the same file.
 //! Everything here blocks; callers are on a blocking thread.
 
 use std::{
     fs::{self, DirBuilder, File},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{DirBuilderExt, MetadataExt},
+    },
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use rustix::{
-    fs::{Mode, OFlags},
+    fs::{AtFlags, CWD, Mode, OFlags, linkat},
+    io::Errno,
     rand::GetRandomFlags,
 };
 
@@ -31,6 +36,8 @@ use crate::{
 pub(crate) const STORE_BYTES_MAX: u64 = 10 * 1024 * 1024 * 1024;
 /// How long an artifact may go unused.
 pub(crate) const UNUSED_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// How often a file is named while others put what does not verify in its place.
+const NAMINGS_MAX: u32 = 3;
 /// How old a temporary file must be before it counts as left behind by a crash.
 const ABANDONED_AFTER: Duration = Duration::from_secs(60 * 60);
 const SUFFIX: &str = ".artifact";
@@ -79,9 +86,9 @@ impl Store {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match rustix::fs::open(&path, flags, Mode::empty()) {
             Ok(file) => File::from(file),
-            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            Err(Errno::NOENT) => return Ok(None),
             // A link or a socket.
-            Err(rustix::io::Errno::LOOP | rustix::io::Errno::NXIO) => {
+            Err(Errno::LOOP | Errno::NXIO) => {
                 self.discard(&path);
                 return Ok(None);
             }
@@ -107,43 +114,69 @@ impl Store {
         self.discard(&self.path(key));
     }
 
-    /// Writes an artifact; replaces what stands under its name.
+    /// Writes an artifact. What stands under its name stays if it verifies, and is replaced if not.
     pub(crate) fn save(
         &self,
         key: &Key,
         artifact: &Blob,
         facts: PrepareFacts,
     ) -> Result<(), Fault> {
-        let path = self.path(key);
-        let written = self.temporary_path(key).and_then(|temporary| {
-            let written = self.write(key, artifact, facts, &temporary, &path);
-            written.inspect_err(|_| {
-                let _ = fs::remove_file(&temporary);
-            })
-        });
-        written.map_err(|source| Fault::Cache { action: "write", path, source: source.into() })
+        self.write(key, artifact, facts).map_err(|error| Fault::Cache {
+            action: "write",
+            path: self.path(key),
+            source: error.into(),
+        })
     }
 
-    fn write(
-        &self,
-        key: &Key,
-        artifact: &Blob,
-        facts: PrepareFacts,
-        temporary: &Path,
-        path: &Path,
-    ) -> io::Result<()> {
+    fn write(&self, key: &Key, artifact: &Blob, facts: PrepareFacts) -> io::Result<()> {
         let artifact_digest = artifact.digest()?;
         let header = Header { key: *key, facts, artifact_bytes: artifact.len(), artifact_digest };
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let mut file = File::from(rustix::fs::open(temporary, flags, Mode::from(0o600))?);
-        file.write_all(&header.encode())?;
-        artifact.for_each_piece(|piece| file.write_all(piece))?;
-        file.sync_all()?;
-        if fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()) {
-            fs::remove_dir_all(path)?;
+        let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
+        match rustix::fs::open(&self.directory, flags, Mode::from(0o600)) {
+            Ok(file) => {
+                let file = File::from(file);
+                fill(&file, &header, artifact)?;
+                self.name(&file, key)?;
+            }
+            // What file systems and kernels say that have no files without names (open(2)).
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT) => {
+                self.write_aside(&header, artifact)?;
+            }
+            Err(errno) => return Err(errno.into()),
         }
-        fs::rename(temporary, path)?;
         File::open(&self.directory)?.sync_all()
+    }
+
+    /// Names a file that has no name. What has the name already is as good if it verifies, and gone
+    /// if it does not.
+    fn name(&self, file: &File, key: &Key) -> io::Result<()> {
+        let (file, path) = (format!("/proc/self/fd/{}", file.as_raw_fd()), self.path(key));
+        for _ in 0..NAMINGS_MAX {
+            match linkat(CWD, &file, CWD, &path, AtFlags::SYMLINK_FOLLOW) {
+                Err(Errno::EXIST) => {}
+                named => return Ok(named?),
+            }
+            if self.load(key).map_err(io::Error::other)?.is_some() {
+                return Ok(());
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    /// Writes under a temporary name and renames. A crash leaves the temporary file behind.
+    fn write_aside(&self, header: &Header, artifact: &Blob) -> io::Result<()> {
+        let (path, temporary) = (self.path(&header.key), self.temporary_path(&header.key)?);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::open(&temporary, flags, Mode::from(0o600))?);
+        let renamed = fill(&file, header, artifact).and_then(|()| {
+            if fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir()) {
+                fs::remove_dir_all(&path)?;
+            }
+            fs::rename(&temporary, &path)
+        });
+        renamed.inspect_err(|_| {
+            let _ = fs::remove_file(&temporary);
+        })
     }
 
     /// Removes what was left behind, what went unused, and the least recently used beyond
@@ -203,6 +236,12 @@ impl Store {
             tracing::warn!(target: "lazaret", ?path, %error, "cannot remove an artifact");
         }
     }
+}
+
+fn fill(mut file: &File, header: &Header, artifact: &Blob) -> io::Result<()> {
+    file.write_all(&header.encode())?;
+    artifact.for_each_piece(|piece| file.write_all(piece))?;
+    file.sync_all()
 }
 
 enum Unusable {
@@ -285,6 +324,20 @@ mod tests {
         let (blob, facts) = store.load(&key(1)).unwrap().unwrap();
         assert_eq!(blob.to_vec().unwrap(), vec![1; 1000]);
         assert_eq!(facts, PrepareFacts::default());
+    }
+
+    #[test]
+    fn where_files_have_names_only_an_artifact_is_written_aside_and_replaces_what_is_there() {
+        let (_directory, store) = store();
+        save(&store, 1, 10);
+        let artifact = Blob::from_parts(&[&[9; 20]]).unwrap();
+        let (key, facts) = (key(1), PrepareFacts::default());
+        let artifact_digest = artifact.digest().unwrap();
+        let header = Header { key, facts, artifact_bytes: artifact.len(), artifact_digest };
+        store.write_aside(&header, &artifact).unwrap();
+        let (blob, _) = store.load(&key).unwrap().unwrap();
+        assert_eq!(blob.to_vec().unwrap(), vec![9; 20]);
+        assert_eq!(fs::read_dir(&store.directory).unwrap().count(), 1);
     }
 
     #[test]
