@@ -110,7 +110,8 @@ impl Stage {
         // An attempt that is made a second time is to be made and not remembered.
         let again =
             PrepareRetry { cool_down: Duration::ZERO, tries_max: u32::MAX, ..<_>::default() };
-        let builder = builder.prepare_retry(again);
+        // And every attempt is a death, which here is no reason to make the artifact anew.
+        let builder = builder.prepare_retry(again).deaths_max(usize::MAX);
         let host = builder.clone().start().await?;
         let (honest, salts) = (honest(0)?, AtomicU32::new(0));
         let needles = needles(&cache, &canary);

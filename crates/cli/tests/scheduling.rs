@@ -213,13 +213,10 @@ async fn workers_that_cannot_start_are_a_fault_to_each_who_asks_and_soon() {
     let code = trivial(1);
     returned(&host.validate(&code, block(), &Settings::default()).await.unwrap());
     // The file that the host holds open is emptied: from now on it is no program.
-    for process in descendants(me()) {
-        if process.parent == me() {
-            let ended = pidfd(process.pid);
-            kill(process.pid);
-            assert!(ends_within(&ended, SECOND));
-        }
-    }
+    let all = descendants(me());
+    let ends: Vec<_> = all.iter().map(|process| pidfd(process.pid)).collect();
+    all.iter().filter(|process| process.parent == me()).for_each(|worker| kill(worker.pid));
+    assert!(ends.iter().all(|end| ends_within(end, SECOND)));
     std::fs::File::options().write(true).truncate(true).open(&program).unwrap();
     let begin = Instant::now();
     for _ in 0..100 {

@@ -12,16 +12,16 @@ use std::{
 
 use crate::{artifacts::Key, verdict::Doubt};
 
-/// Distinct inputs over which jobs of one artifact may die before it is made anew.
-const INPUTS_MAX: usize = 3;
 /// How long a death counts, and how long an artifact that was made anew is left alone: whoever writes
 /// code whose jobs die could otherwise have it compiled again and again.
 const REMEMBERED: Duration = Duration::from_secs(15 * 60);
 /// Artifacts of which deaths are counted; beyond that the count begins anew.
 const ARTIFACTS_MAX: usize = 1024;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Breaker {
+    /// Distinct inputs over which jobs of one artifact may die before it is made anew.
+    inputs_max: usize,
     artifacts: HashMap<Key, Deaths>,
 }
 
@@ -33,6 +33,10 @@ struct Deaths {
 }
 
 impl Breaker {
+    pub(crate) fn new(inputs_max: usize) -> Self {
+        Self { inputs_max, artifacts: HashMap::new() }
+    }
+
     /// Counts a death; says whether the artifact is now to be made anew.
     pub(crate) fn died(&mut self, key: Key, input: [u8; 32], now: Instant) -> bool {
         self.artifacts.retain(|_, deaths| now.saturating_duration_since(deaths.since) < REMEMBERED);
@@ -41,8 +45,10 @@ impl Breaker {
         }
         let fresh = || Deaths { since: now, inputs: HashSet::new(), made_anew: false };
         let deaths = self.artifacts.entry(key).or_insert_with(fresh);
-        deaths.inputs.insert(input);
-        if deaths.made_anew || deaths.inputs.len() < INPUTS_MAX {
+        if deaths.inputs.len() < self.inputs_max {
+            deaths.inputs.insert(input);
+        }
+        if deaths.made_anew || deaths.inputs.len() < self.inputs_max {
             return false;
         }
         *deaths = Deaths { made_anew: true, ..fresh() };
@@ -82,7 +88,7 @@ mod tests {
 
     #[test]
     fn three_inputs_break_it_and_one_input_however_often_does_not() {
-        let (mut breaker, now) = (Breaker::default(), Instant::now());
+        let (mut breaker, now) = (Breaker::new(3), Instant::now());
         for _ in 0..10 {
             assert!(!breaker.died(key(1), [1; 32], now));
         }
@@ -93,7 +99,7 @@ mod tests {
 
     #[test]
     fn an_answer_in_between_clears_the_count() {
-        let (mut breaker, now) = (Breaker::default(), Instant::now());
+        let (mut breaker, now) = (Breaker::new(3), Instant::now());
         breaker.died(key(1), [1; 32], now);
         breaker.died(key(1), [2; 32], now);
         breaker.lived(&key(1));
@@ -102,7 +108,7 @@ mod tests {
 
     #[test]
     fn what_was_made_anew_is_left_alone_for_a_while() {
-        let (mut breaker, now) = (Breaker::default(), Instant::now());
+        let (mut breaker, now) = (Breaker::new(3), Instant::now());
         let mut died = |input: u8, now| breaker.died(key(1), [input; 32], now);
         assert_eq!([died(1, now), died(2, now), died(3, now)], [false, false, true]);
         assert_eq!([died(4, now), died(5, now), died(6, now)], [false; 3]);

@@ -16,6 +16,8 @@ const PREPARE_WORKERS_DEFAULT: Workers = Workers { for_all: 1, for_critical: 1 }
 /// How long a worker may be idle.
 const IDLE_MAX_DEFAULT: Duration = Duration::from_secs(300);
 const IDLE_MAX_MIN: Duration = Duration::from_millis(1);
+/// Deaths over distinct inputs until an artifact is doubted.
+const DEATHS_MAX_DEFAULT: usize = 3;
 /// Hot artifacts in memory, in bytes.
 const HOT_BYTES_MAX_DEFAULT: u64 = 1024 * 1024 * 1024;
 
@@ -71,6 +73,7 @@ pub struct Builder {
     pub(crate) hot_bytes_max: u64,
     pub(crate) prepare_limits: PrepareLimits,
     pub(crate) prepare_retry: PrepareRetry,
+    pub(crate) deaths_max: usize,
     pub(crate) patience: Patience,
     pub(crate) cgroup: Place,
 }
@@ -89,6 +92,7 @@ impl Default for Builder {
             hot_bytes_max: HOT_BYTES_MAX_DEFAULT,
             prepare_limits: PrepareLimits::default(),
             prepare_retry: PrepareRetry::default(),
+            deaths_max: DEATHS_MAX_DEFAULT,
             patience: Patience::default(),
             cgroup: Place::default(),
         }
@@ -175,6 +179,13 @@ impl Builder {
     /// When code whose preparation failed, but might not the next time, is tried again.
     pub fn prepare_retry(mut self, rules: PrepareRetry) -> Self {
         self.prepare_retry = rules;
+        self
+    }
+
+    /// Distinct inputs over which jobs of one artifact may die, in ways that nobody can explain, before
+    /// the artifact is made anew and the canary is tried; at least 1, 3 by default.
+    pub fn deaths_max(mut self, count: usize) -> Self {
+        self.deaths_max = count.max(1);
         self
     }
 

@@ -129,7 +129,7 @@ impl Host {
             prepare_workers,
             gate: Arc::default(),
             metrics,
-            breaker: Mutex::default(),
+            breaker: Mutex::new(Breaker::new(settings.deaths_max)),
             canary: Canary::default(),
             shelf: Shelf::new(settings.hot_bytes_max, settings.prepare_retry),
             store,
