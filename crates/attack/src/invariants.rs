@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::freed_memory;
+
 /// How much memory may have come on: noise of allocators.
 const MEMORY_BYTES_MAX: u64 = 1 << 20;
 /// What every machine has and no attack may change.
@@ -182,6 +184,7 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) fn look() -> Self {
+        freed_memory::give_back_now();
         let own = std::process::id();
         let workers = processes_of_this_program();
         let workers = workers.iter().filter(|process| process.parent == own);
