@@ -6,14 +6,15 @@ mod support;
 use std::{fs, path::Path, process::Command, time::Duration};
 
 use lazaret::{
-    CodeStep, Fault, Origin, Refusal, Retry, Vote,
+    Code, CodeStep, Fault, Origin, Params, PrepareLimits, Refusal, Retry, Vote,
     pvf::{
         self, BLOCK_DATA_BYTES_MAX, Block, Settings, ValidationParams, ValidationParamsExtension,
     },
 };
 use parity_scale_codec::Encode;
 use support::{
-    EMPTY_RESULT, block, code, endless, guest, host, refusal, returned, settings, trivial,
+    EMPTY_RESULT, block, builder, code, endless, guest, host, refusal, returned, settings, started,
+    trivial,
 };
 
 fn the_artifact_file(cache: &Path) -> std::path::PathBuf {
@@ -205,6 +206,38 @@ async fn a_decompression_bomb_in_code_is_refused() {
     let bomb = lazaret::Code::new(&compressed(&vec![0; 200 << 20])).unwrap();
     let answer = host.precheck(&bomb, &Default::default()).await.unwrap();
     assert!(matches!(refusal(&answer), Refusal::Code { step: CodeStep::Decode, .. }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn code_of_exactly_the_limit_is_decompressed_and_one_byte_more_is_not() {
+    const MAX_CODE_SIZE: u32 = 1000;
+    let cache = tempfile::tempdir().unwrap();
+    let code_bytes_max = pvf::code_decompressed_bytes_max(MAX_CODE_SIZE);
+    let limits = PrepareLimits { code_bytes_max, ..PrepareLimits::default() };
+    let host = started(builder(cache.path()).prepare_limits(limits)).await;
+    for (bytes, vote) in [(code_bytes_max, Vote::For), (code_bytes_max + 1, Vote::Against)] {
+        let code = compressed(&module_of(bytes as usize));
+        assert!(code.len() < MAX_CODE_SIZE as usize);
+        let answer = host.precheck(&Code::new(&code).unwrap(), &Params::default()).await;
+        assert_eq!(pvf::precheck_vote(&answer), vote, "{bytes} bytes: {answer:?}");
+    }
+}
+
+/// A module of so many bytes, most of them in a custom section.
+fn module_of(bytes: usize) -> Vec<u8> {
+    let module = wat::parse_str(
+        r#"(module
+            (memory (export "memory") 1)
+            (global (export "__heap_base") i32 (i32.const 1024))
+            (func (export "validate_block") (param i32 i32) (result i64) unreachable))"#,
+    );
+    let mut module = module.unwrap();
+    // Section 0, its length in two bytes of LEB128, a name of no bytes.
+    let length = bytes - module.len() - 3;
+    assert!((0x80..0x4000).contains(&length), "two bytes of LEB128");
+    module.extend([0, length as u8 | 0x80, (length >> 7) as u8, 0]);
+    module.resize(bytes, 0);
+    module
 }
 
 #[tokio::test(flavor = "multi_thread")]
