@@ -55,11 +55,11 @@ const EMPTY: &str = "(i64.const 0x0000_000c_0000_0200)";
 fn executor_params_come_from_a_file_or_as_hex() {
     let folder = tempfile::tempdir().unwrap();
     let code = module(folder.path(), 1, EMPTY);
-    // What Polkadot sets: MaxMemoryPages(8192), PvfExecTimeout(Approval, 16000).
-    let polkadot = "0801002000000601803e000000000000";
+    // MaxMemoryPages(8192), PvfExecTimeout(Approval, 16000).
+    let params = "0801002000000601803e000000000000";
     let file = folder.path().join("params.scale");
-    std::fs::write(&file, hex::decode(polkadot).unwrap()).unwrap();
-    let hex = format!("0x{polkadot}");
+    std::fs::write(&file, hex::decode(params).unwrap()).unwrap();
+    let hex = format!("0x{params}");
     for params in [hex.as_str(), file.to_str().unwrap()] {
         for verb in [&["validate", "--params", &code, "--code"][..], &["precheck"], &["inspect"]] {
             let arguments = [&["pvf"], verb, &[&code, "--executor-params", params]].concat();

@@ -9,7 +9,7 @@
 //! ```
 //! use lazaret::pvf::{ExecKind, ExecutorParams, Settings};
 //!
-//! // What Polkadot's runtime answers to `session_executor_params`.
+//! // MaxMemoryPages(8192), PvfExecTimeout(Approval, 16000).
 //! let session = [0x08, 1, 0, 0x20, 0, 0, 6, 1, 0x80, 0x3e, 0, 0, 0, 0, 0, 0];
 //! let executor_params = ExecutorParams::from_scale(&session)?;
 //! let settings = Settings::for_kind(ExecKind::Approval, &executor_params)?;
@@ -17,6 +17,10 @@
 //! assert_eq!(settings.limits.cpu, std::time::Duration::from_secs(16));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! The limits of preparing code are a host's own: a node gives
+//! [`Builder::prepare_limits`](crate::Builder::prepare_limits) those of
+//! [`ExecutorParams::prepare_limits`], with the session's [`code_decompressed_bytes_max`] in them.
 
 mod block;
 mod executor_limits;
