@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use lazaret::JailLevel;
+use lazaret::{JailLevel, pvf::ExecKind};
 
 use crate::errors::Failure;
 
@@ -111,7 +111,9 @@ pub(crate) struct Validate {
         long,
         value_name = "FILE",
         required_unless_present = "block_data",
-        conflicts_with_all = ["block_data", "parent_head", "relay_parent_number", "relay_parent_storage_root"]
+        conflicts_with_all = [
+            "block_data", "parent_head", "relay_parent_number", "relay_parent_storage_root", "relay_parent",
+        ]
     )]
     pub(crate) params: Option<PathBuf>,
     /// The head that the block builds on, in hex
@@ -130,15 +132,26 @@ pub(crate) struct Validate {
     /// The storage root of that relay chain block, in hex
     #[arg(long, value_name = "HEX", requires = "block_data")]
     pub(crate) relay_parent_storage_root: Option<String>,
+    /// The hash of that relay chain block, in hex: for candidates of descriptor version 3
+    #[arg(long, value_name = "HEX", requires_all = ["block_data", "scheduling_parent"])]
+    pub(crate) relay_parent: Option<String>,
+    /// The hash of the relay chain block that the block is scheduled by, in hex: for the same
+    #[arg(long, value_name = "HEX", requires = "relay_parent")]
+    pub(crate) scheduling_parent: Option<String>,
     /// Write the SCALE-encoded ValidationResult to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) result_out: Option<PathBuf>,
+    /// Why the block is validated, which decides about CPU time and retry
+    #[arg(long, value_enum, default_value = "approval")]
+    pub(crate) kind: KindChoice,
     /// CPU time for the call, as in 2s, 500ms or 1m; wall time is limited to 4 times that
-    #[arg(long, value_name = "TIME", default_value = "12s", value_parser = parse_time)]
-    pub(crate) cpu_limit: Duration,
+    /// [default: the executor params', or 12s for approval and disputes and 2s for backing]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) cpu_limit: Option<Duration>,
     /// Whether to try once more when it cannot be said whose fault it was
-    #[arg(long, value_enum, default_value = "once")]
-    pub(crate) retry: RetryChoice,
+    /// [default: once, after 3 seconds; never for backing]
+    #[arg(long, value_enum)]
+    pub(crate) retry: Option<RetryChoice>,
     #[command(flatten)]
     pub(crate) meaning: Meaning,
 }
@@ -146,6 +159,13 @@ pub(crate) struct Validate {
 /// Settings that change what code means; the defaults are Polkadot's.
 #[derive(Debug, Args)]
 pub(crate) struct Meaning {
+    /// The session's executor params in SCALE: a file, or hex after 0x
+    #[arg(
+        long,
+        value_name = "FILE|HEX",
+        conflicts_with_all = ["memory_pages", "stack_values", "bulk_memory"]
+    )]
+    pub(crate) executor_params: Option<String>,
     /// Pages of 64 KiB that linear memory may reach [default: 2080, Polkadot's 32 + 2048]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub(crate) memory_pages: Option<u32>,
@@ -165,6 +185,29 @@ pub(crate) enum JailChoice {
     Standard,
     /// Whatever the machine gives; only together with --accept-weaker-jail
     Weak,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KindChoice {
+    /// Somebody disputes it
+    Dispute,
+    /// This validator was drawn to approve it
+    Approval,
+    /// This validator may back it, for a system parachain
+    BackingSystemParas,
+    /// This validator may back it
+    Backing,
+}
+
+impl From<KindChoice> for ExecKind {
+    fn from(kind: KindChoice) -> Self {
+        match kind {
+            KindChoice::Dispute => Self::Dispute,
+            KindChoice::Approval => Self::Approval,
+            KindChoice::BackingSystemParas => Self::BackingSystemParas,
+            KindChoice::Backing => Self::Backing,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

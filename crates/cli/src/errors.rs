@@ -18,6 +18,8 @@ pub(crate) enum Failure {
     Code { path: PathBuf, source: CodeError },
     /// An argument is not hex of the right length.
     Hex { argument: &'static str, value: String, accepted: &'static str },
+    /// Executor params cannot be read, or cannot be honoured.
+    ExecutorParams { value: String, reason: String },
     /// The weak jail was asked for and not accepted.
     WeakNotAccepted,
     /// No place for the cache.
@@ -83,6 +85,9 @@ impl Failure {
             Self::Code { path, source } => format!("{}: {source}", path.display()),
             Self::Hex { argument, value, accepted } => {
                 format!("{argument} is {value:?}; {accepted} is accepted")
+            }
+            Self::ExecutorParams { value, reason } => {
+                format!("--executor-params is {value:?}: {reason}")
             }
             Self::WeakNotAccepted => {
                 "--jail is \"weak\"; that is accepted together with --accept-weaker-jail only"

@@ -7,7 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lazaret::{Builder, CODE_BYTES_MAX, Code, CodeFormat, Host, JailLevel, LayerState, Params};
+use lazaret::{
+    Builder, CODE_BYTES_MAX, Code, CodeFormat, Host, JailLevel, LayerState, Params, PrepareLimits,
+};
 
 use crate::{
     arguments::{Global, Meaning},
@@ -15,10 +17,11 @@ use crate::{
 };
 
 /// Starts a host; warns about layers of the jail that are missing.
-pub(crate) async fn start(global: &Global) -> Result<Host, Failure> {
+pub(crate) async fn start(global: &Global, limits: PrepareLimits) -> Result<Host, Failure> {
     let level = global.jail_level()?;
     let cache = cache_directory(global)?;
-    let host = builder(global).cache_dir(cache).jail(level).start().await?;
+    let builder = builder(global).cache_dir(cache).jail(level).prepare_limits(limits);
+    let host = builder.start().await?;
     if level != JailLevel::Strict {
         for layer in &host.security().layers {
             if let LayerState::Off { call, errno } = &layer.state {
@@ -59,16 +62,16 @@ pub(crate) fn read_up_to(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Failure
     Ok(bytes)
 }
 
-/// Params as asked for. Text is read as text only because its name says so.
-pub(crate) fn params(path: &Path, meaning: &Meaning) -> Params {
-    let default = Params::default();
+/// Params as asked for, where `base` has them from executor params. Text is read as text only because
+/// its name says so.
+pub(crate) fn params(path: &Path, meaning: &Meaning, base: Params) -> Params {
     let is_text = path.extension().is_some_and(|extension| extension == "wat");
     Params {
-        memory_pages_max: meaning.memory_pages.unwrap_or(default.memory_pages_max),
-        stack_logical_max: meaning.stack_values.unwrap_or(default.stack_logical_max),
-        bulk_memory: meaning.bulk_memory,
+        memory_pages_max: meaning.memory_pages.unwrap_or(base.memory_pages_max),
+        stack_logical_max: meaning.stack_values.unwrap_or(base.stack_logical_max),
+        bulk_memory: meaning.bulk_memory || base.bulk_memory,
         code_format: if is_text { CodeFormat::Text } else { CodeFormat::Binary },
-        ..default
+        ..base
     }
 }
 

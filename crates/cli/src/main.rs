@@ -9,6 +9,7 @@ mod say;
 mod arguments;
 mod doctor;
 mod errors;
+mod executor_params;
 mod hosting;
 mod many;
 mod prepare;

@@ -2,13 +2,13 @@
 
 use std::{path::Path, time::Duration};
 
-use lazaret::{Answer, Fault, Host, PrepareFacts, Security, Verdict, pvf};
+use lazaret::{Answer, Fault, Host, PrepareFacts, Security, Verdict, pvf, pvf::PrepareKind};
 use serde_json::{Value, json};
 
 use crate::{
     arguments::{Files, Global},
     errors::Failure,
-    hosting, many,
+    executor_params, hosting, many,
     report::{self, Ending, bytes, time},
 };
 
@@ -21,15 +21,26 @@ pub(crate) enum How {
     Precheck,
 }
 
+impl From<How> for PrepareKind {
+    fn from(how: How) -> Self {
+        match how {
+            How::Prepare => Self::Prepare,
+            How::Precheck => Self::Precheck,
+        }
+    }
+}
+
 type Prepared = Result<Result<Answer<PrepareFacts>, Fault>, Failure>;
 
 pub(crate) async fn run(global: &Global, verb: &Files, how: How) -> Result<Ending, Failure> {
-    let host = hosting::start(global).await?;
+    let executor_params = executor_params::read(&verb.meaning)?;
+    let base = executor_params::code_params(&verb.meaning, &executor_params)?;
+    let host = hosting::start(global, executor_params.prepare_limits(how.into())).await?;
     let mut gravest = Ending::Returned;
     let mut objects = Vec::new();
     let work = |path: &Path| {
         let (host, path) = (host.clone(), path.to_owned());
-        let params = hosting::params(&path, &verb.meaning);
+        let params = hosting::params(&path, &verb.meaning, base.clone());
         async move {
             let code = hosting::read_code(&path)?;
             Ok(prepare(&host, &code, &params, how).await)

@@ -217,6 +217,32 @@ fn bad_usage_names_the_thing_and_what_is_accepted() {
 }
 
 #[test]
+fn an_extension_is_named_by_both_of_its_hashes_and_ignored_by_older_functions() {
+    let folder = Folder::new();
+    let (adder, block) = (example("adder.wat"), folder.put("block", (0_u64, 42_u64).encode()));
+    let head = hex::encode((0_u64, [0_u8; 32], keccak_256(&0_u64.encode())).encode());
+    let (block, root) = (block.display().to_string(), "02".repeat(32));
+    let validate = |extension: &[&str]| {
+        let parts = ["pvf", "validate", "--code", &adder, "--parent-head", &head];
+        let rest = ["--block-data", &block, "--relay-parent-number", "7"];
+        let root = ["--relay-parent-storage-root", &root];
+        folder.lazaret(&[&parts[..], &rest, &root, extension].concat())
+    };
+    let (good, short) = ("08".repeat(32), "08".repeat(31));
+    let output = validate(&["--relay-parent", &good, "--scheduling-parent", &good]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    for (extension, named) in [
+        (vec!["--relay-parent", good.as_str()], "--scheduling-parent"),
+        (vec!["--scheduling-parent", &good], "--relay-parent"),
+        (vec!["--relay-parent", &short, "--scheduling-parent", &good], "hex of 32 bytes"),
+    ] {
+        let output = validate(&extension);
+        assert_eq!(output.status.code(), Some(2), "{extension:?}");
+        assert!(text(&output.stderr).contains(named), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn a_cache_that_others_may_write_is_a_fault_that_says_so() {
     use std::os::unix::fs::PermissionsExt;
     let folder = Folder::new();

@@ -293,6 +293,7 @@ async fn empty_and_huge_inputs_end_in_verdicts() {
             block_data: vec![0; block_data],
             relay_parent_number: u32::MAX,
             relay_parent_storage_root: [0xff; 32],
+            extension: None,
         })
     };
     returned(&host.validate(&code, parts(0, 0), &Settings::default()).await.unwrap());

@@ -6,11 +6,15 @@ mod support;
 use std::{fs, path::Path, process::Command, time::Duration};
 
 use lazaret::{
-    CodeStep, Fault, Origin, Refusal, Retry, Vote,
-    pvf::{self, Block, Settings, ValidationParams},
+    Code, CodeStep, Fault, Origin, Params, PrepareLimits, Refusal, Retry, Vote,
+    pvf::{
+        self, BLOCK_DATA_BYTES_MAX, Block, Settings, ValidationParams, ValidationParamsExtension,
+    },
 };
+use parity_scale_codec::Encode;
 use support::{
-    EMPTY_RESULT, block, code, endless, guest, host, refusal, returned, settings, trivial,
+    EMPTY_RESULT, block, builder, code, endless, guest, host, refusal, returned, settings, started,
+    trivial,
 };
 
 fn the_artifact_file(cache: &Path) -> std::path::PathBuf {
@@ -205,6 +209,38 @@ async fn a_decompression_bomb_in_code_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn code_of_exactly_the_limit_is_decompressed_and_one_byte_more_is_not() {
+    const MAX_CODE_SIZE: u32 = 1000;
+    let cache = tempfile::tempdir().unwrap();
+    let code_bytes_max = pvf::code_decompressed_bytes_max(MAX_CODE_SIZE);
+    let limits = PrepareLimits { code_bytes_max, ..PrepareLimits::default() };
+    let host = started(builder(cache.path()).prepare_limits(limits)).await;
+    for (bytes, vote) in [(code_bytes_max, Vote::For), (code_bytes_max + 1, Vote::Against)] {
+        let code = compressed(&module_of(bytes as usize));
+        assert!(code.len() < MAX_CODE_SIZE as usize);
+        let answer = host.precheck(&Code::new(&code).unwrap(), &Params::default()).await;
+        assert_eq!(pvf::precheck_vote(&answer), vote, "{bytes} bytes: {answer:?}");
+    }
+}
+
+/// A module of so many bytes, most of them in a custom section.
+fn module_of(bytes: usize) -> Vec<u8> {
+    let module = wat::parse_str(
+        r#"(module
+            (memory (export "memory") 1)
+            (global (export "__heap_base") i32 (i32.const 1024))
+            (func (export "validate_block") (param i32 i32) (result i64) unreachable))"#,
+    );
+    let mut module = module.unwrap();
+    // Section 0, its length in two bytes of LEB128, a name of no bytes.
+    let length = bytes - module.len() - 3;
+    assert!((0x80..0x4000).contains(&length), "two bytes of LEB128");
+    module.extend([0, length as u8 | 0x80, (length >> 7) as u8, 0]);
+    module.resize(bytes, 0);
+    module
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_decompression_bomb_in_a_block_is_refused() {
     let cache = tempfile::tempdir().unwrap();
     let host = host(cache.path()).await;
@@ -214,6 +250,7 @@ async fn a_decompression_bomb_in_a_block_is_refused() {
             block_data,
             relay_parent_number: 1,
             relay_parent_storage_root: [2; 32],
+            extension: None,
         })
     };
     let code = trivial(8);
@@ -223,6 +260,72 @@ async fn a_decompression_bomb_in_a_block_is_refused() {
     assert!(matches!(refusal(&answer.unwrap()), Refusal::BadInput(_)));
     let honest = parts(compressed(&vec![0; 1 << 20]));
     returned(&host.validate(&code, honest, &Settings::default()).await.unwrap());
+}
+
+/// A guest whose new head is the last 65 bytes of its input: as long as an extension of version 3.
+fn last_bytes_of_the_input() -> lazaret::Code {
+    guest(
+        "(local $at i32)
+        (i32.store16 (i32.const 512) (i32.const 0x0105))
+        (loop $copy
+          (i32.store8 (i32.add (i32.const 514) (local.get $at))
+            (i32.load8_u (i32.add (local.get $at)
+              (i32.sub (i32.add (local.get 0) (local.get 1)) (i32.const 65)))))
+          (br_if $copy (i32.lt_u
+            (local.tee $at (i32.add (local.get $at) (i32.const 1))) (i32.const 65))))
+        (i64.const 0x0000_004e_0000_0200)",
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_extension_of_descriptor_version_3_ends_what_the_guest_is_given() {
+    let cache = tempfile::tempdir().unwrap();
+    let host = host(cache.path()).await;
+    let code = last_bytes_of_the_input();
+    let plain = ValidationParams {
+        parent_head: vec![1; 72],
+        block_data: vec![4; 100],
+        relay_parent_number: 5,
+        relay_parent_storage_root: [2; 32],
+        extension: None,
+    };
+    let (relay_parent, scheduling_parent) = ([8; 32], [9; 32]);
+    let extension = ValidationParamsExtension::V3 { relay_parent, scheduling_parent };
+    let extended = ValidationParams { extension: Some(extension), ..plain.clone() };
+    for params in [plain, extended] {
+        let encoded = params.encode();
+        for block in [Block::encoded(encoded.clone()), Block::parts(params)] {
+            let answer = host.validate(&code, block, &Settings::default()).await.unwrap();
+            assert_eq!(returned(&answer).result.head_data, encoded[encoded.len() - 65..]);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn block_data_of_exactly_the_limit_is_decompressed_and_one_byte_more_is_not() {
+    let cache = tempfile::tempdir().unwrap();
+    let host = host(cache.path()).await;
+    let params = |bytes: u64| ValidationParams {
+        parent_head: Vec::new(),
+        block_data: compressed(&vec![0; bytes as usize]),
+        relay_parent_number: 1,
+        relay_parent_storage_root: [2; 32],
+        extension: None,
+    };
+    for (bytes, expected) in [
+        // So much is decompressed, and then does not fit the guest's heap, as on the network.
+        (BLOCK_DATA_BYTES_MAX, "input-too-large"),
+        (BLOCK_DATA_BYTES_MAX + 1, "bad-input"),
+    ] {
+        let block = Block::parts(params(bytes));
+        let answer = host.validate(&trivial(8), block, &Settings::default()).await.unwrap();
+        let found = match refusal(&answer) {
+            Refusal::InputTooLarge { .. } => "input-too-large",
+            Refusal::BadInput(_) => "bad-input",
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(found, expected, "{bytes} bytes");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,6 +35,8 @@ pub enum Input<'a> {
         relay_parent_number: u32,
         /// That block's state root.
         relay_parent_storage_root: [u8; 32],
+        /// What comes after it, encoded; empty if nothing does.
+        extension: &'a [u8],
         /// Bytes the block may decompress to.
         block_data_bytes_max: u64,
     },
@@ -188,6 +190,7 @@ impl<'a> Pieces<'a> {
                 block_data,
                 relay_parent_number,
                 relay_parent_storage_root,
+                extension,
                 block_data_bytes_max,
             } => {
                 let block_data = decompress(block_data, block_data_bytes_max)
@@ -198,6 +201,7 @@ impl<'a> Pieces<'a> {
                     compact(block_data.len())?.into(),
                     block_data,
                     (relay_parent_number, relay_parent_storage_root).encode().into(),
+                    extension.into(),
                 ]))
             }
         }

@@ -228,20 +228,23 @@ fn parts_are_encoded_like_validation_params_and_a_compressed_block_is_unpacked()
     let (head, block) = (vec![1u8; 70], vec![2u8; 20_000]);
     let mut compressed = COMPRESSED_PREFIX.to_vec();
     compressed.extend(zstd::stream::encode_all(&block[..], 3).unwrap());
-    let validate = |block_data: &[u8], block_data_bytes_max| {
+    let validate = |block_data: &[u8], block_data_bytes_max, extension: &[u8]| {
         let parts = Input::Parts {
             parent_head: &head,
             block_data,
             relay_parent_number: 7,
             relay_parent_storage_root: [9; 32],
+            extension,
             block_data_bytes_max,
         };
         validate_block(&engine, &artifact, &text_params(), parts, Box::new(|_| ()))
     };
     let expected = (&head, &block, 7u32, [9u8; 32]).encode();
-    assert_eq!(validate(&block, 1).unwrap().output(), expected);
-    assert_eq!(validate(&compressed, 20_000).unwrap().output(), expected);
-    let bomb = validate(&compressed, 19_999);
+    assert_eq!(validate(&block, 1, &[]).unwrap().output(), expected);
+    assert_eq!(validate(&compressed, 20_000, &[]).unwrap().output(), expected);
+    let extended = [&expected[..], &[3; 65]].concat();
+    assert_eq!(validate(&compressed, 20_000, &[3; 65]).unwrap().output(), extended);
+    let bomb = validate(&compressed, 19_999, &[]);
     assert!(matches!(bomb, Err(ExecuteError::BlockDataDecompress(_))), "{bomb:?}");
 }
 

@@ -71,6 +71,7 @@ fn check_parts(engine: &Engine, artifact: &Artifact, input: &[u8], expected: &[u
         block_data: &block_data,
         relay_parent_number,
         relay_parent_storage_root,
+        extension: &[],
         block_data_bytes_max: 40 << 20,
     };
     let reply = validate_block(engine, artifact, &Params::default(), parts, Box::new(|_| ()));

@@ -5,8 +5,8 @@ use std::{fmt, io, sync::Arc};
 use crate::blob::Blob;
 
 /// The most bytes of code as it is given, compressed or not: Polkadot's limit of 5 MiB for code on
-/// chain, times the 4 that decompressed code may have.
-pub const CODE_BYTES_MAX: u64 = 20 * 1024 * 1024;
+/// chain, times the 10 that decompressed code may have.
+pub const CODE_BYTES_MAX: u64 = 50 * 1024 * 1024;
 
 /// Code to prepare, execute or inspect. Cloning shares it; keep one per program and the digest is
 /// computed once.

@@ -17,8 +17,10 @@ use crate::{
 /// Bytes of private memory that a call may have beyond its linear memory and its stack: the engine,
 /// the artifact's own pages, and what host functions need.
 const EXECUTE_MEMORY_BEYOND: u64 = 1024 * 1024 * 1024;
-/// Bytes of private memory that a preparation may have.
+/// Bytes of private memory that a preparation may have, at least.
 const PREPARE_MEMORY: u64 = 4 * 1024 * 1024 * 1024;
+/// Bytes of private memory that a preparation may have beyond its heap.
+const PREPARE_MEMORY_BEYOND: u64 = 1024 * 1024 * 1024;
 const WASM_PAGE_BYTES: u64 = 64 * 1024;
 /// Wall time is only a backstop: so many times the CPU time.
 const WALL_PER_CPU: u32 = 4;
@@ -70,7 +72,7 @@ pub struct PrepareLimits {
 }
 
 impl Default for PrepareLimits {
-    /// 60 s and 360 s of CPU time (Polkadot's), 3 GiB of heap, 20 MiB of code, 512 MiB of artifact.
+    /// 60 s and 360 s of CPU time (Polkadot's), 3 GiB of heap, 50 MiB of code, 512 MiB of artifact.
     fn default() -> Self {
         Self {
             precheck_cpu: Duration::from_secs(60),
@@ -85,9 +87,11 @@ impl Default for PrepareLimits {
 /// Whether to try again when it cannot be said whose fault it was, or when this machine failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Retry {
-    /// Once, on a fresh worker, after a pause.
+    /// Once, on a fresh worker, after a second if it could not be said whose fault it was.
     #[default]
     Once,
+    /// The same, after this pause.
+    OnceAfter(Duration),
     /// Never: for requests that are worthless when late.
     Never,
 }
@@ -209,8 +213,9 @@ impl Limits {
 
 impl PrepareLimits {
     pub(crate) fn for_prepare(&self, cpu: Duration) -> work::Limits {
+        let beyond_heap = self.heap_bytes_max.saturating_add(PREPARE_MEMORY_BEYOND);
         work::Limits {
-            memory_bytes: PREPARE_MEMORY.max(self.heap_bytes_max),
+            memory_bytes: PREPARE_MEMORY.max(beyond_heap),
             heap_bytes: self.heap_bytes_max,
             ..with_cpu(cpu)
         }

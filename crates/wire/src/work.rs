@@ -57,7 +57,7 @@ pub struct Execute {
 pub enum Input {
     /// The bytes are a SCALE-encoded `ValidationParams` and go to the guest as they are.
     PvfEncoded,
-    /// The bytes are a parent head followed by block data, which may be compressed.
+    /// The bytes are a parent head, block data, which may be compressed, and an extension.
     PvfParts(PvfParts),
 }
 
@@ -66,6 +66,8 @@ pub enum Input {
 pub struct PvfParts {
     /// How many of the input's first bytes are the parent head.
     pub parent_head_bytes: u32,
+    /// How many of the input's last bytes are what follows the storage root; often none.
+    pub extension_bytes: u32,
     /// `ValidationParams::relay_parent_number`.
     pub relay_parent_number: u32,
     /// `ValidationParams::relay_parent_storage_root`.

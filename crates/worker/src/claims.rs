@@ -34,16 +34,20 @@ pub(crate) fn code_limits(code_bytes_max: u64) -> CodeLimits {
     CodeLimits { code_bytes_max: u64::MAX, code_decompressed_bytes_max: code_bytes_max }
 }
 
-/// The input in the engine's words; `None` if it is shorter than the head that should be in it.
+/// The input in the engine's words; `None` if it is shorter than the head and the extension
+/// that should be in it.
 pub(crate) fn pvf_input<'a>(form: &work::Input, bytes: &'a [u8]) -> Option<pvf::Input<'a>> {
     let parts = match form {
         work::Input::PvfEncoded => return Some(pvf::Input::Encoded(bytes)),
         work::Input::PvfParts(parts) => parts,
     };
-    let (parent_head, block_data) = bytes.split_at_checked(parts.parent_head_bytes as usize)?;
+    let (parent_head, rest) = bytes.split_at_checked(parts.parent_head_bytes as usize)?;
+    let block_data_bytes = rest.len().checked_sub(parts.extension_bytes as usize)?;
+    let (block_data, extension) = rest.split_at(block_data_bytes);
     Some(pvf::Input::Parts {
         parent_head,
         block_data,
+        extension,
         relay_parent_number: parts.relay_parent_number,
         relay_parent_storage_root: parts.relay_parent_storage_root,
         block_data_bytes_max: parts.block_data_bytes_max,

@@ -1,19 +1,22 @@
 //! `lazaret pvf inspect`: what code is, read in a jailed job and not compiled.
 
-use lazaret::{Answer, ImportTreatment, Inspection, Verdict};
+use lazaret::{Answer, ImportTreatment, Inspection, Verdict, pvf::PrepareKind};
 use serde_json::{Value, json};
 
 use crate::{
     arguments::{Global, Inspect},
     errors::Failure,
-    hosting,
+    executor_params, hosting,
     report::{self, Ending, bytes, line},
 };
 
 pub(crate) async fn run(global: &Global, verb: &Inspect) -> Result<Ending, Failure> {
     let code = hosting::read_code(&verb.file)?;
-    let params = hosting::params(&verb.file, &verb.meaning);
-    let host = hosting::start(global).await?;
+    let executor_params = executor_params::read(&verb.meaning)?;
+    let base = executor_params::code_params(&verb.meaning, &executor_params)?;
+    let params = hosting::params(&verb.file, &verb.meaning, base);
+    let host =
+        hosting::start(global, executor_params.prepare_limits(PrepareKind::Precheck)).await?;
     let answer = host.inspect(&code, &params).await;
     let ending = Ending::of(&answer);
     let answer = answer.map_err(|fault| Failure::of(fault, &host))?;

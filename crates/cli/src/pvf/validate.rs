@@ -3,15 +3,17 @@
 use std::{fs, path::Path};
 
 use lazaret::{
-    Answer, Limits, Retry, Verdict,
-    pvf::{self, Block, Settings, Validated, ValidationParams},
+    Answer, Retry, Verdict,
+    pvf::{
+        self, Block, PrepareKind, Settings, Validated, ValidationParams, ValidationParamsExtension,
+    },
 };
 use serde_json::{Value, json};
 
 use crate::{
     arguments::{Global, RetryChoice, Validate},
     errors::Failure,
-    hosting,
+    executor_params, hosting,
     report::{self, Ending, bytes, line, time},
 };
 
@@ -20,15 +22,11 @@ const HEAD_BYTES_MAX: usize = 1024 * 1024;
 
 pub(crate) async fn run(global: &Global, verb: &Validate) -> Result<Ending, Failure> {
     let code = hosting::read_code(&verb.code)?;
-    let mut settings = Settings::default();
-    settings.params = hosting::params(&verb.code, &verb.meaning);
-    settings.limits = Limits { cpu: verb.cpu_limit, ..Limits::default() };
-    settings.retry = match verb.retry {
-        RetryChoice::Once => Retry::Once,
-        RetryChoice::Never => Retry::Never,
-    };
+    let executor_params = executor_params::read(&verb.meaning)?;
+    let base = executor_params::settings(&verb.meaning, verb.kind, &executor_params)?;
+    let settings = settings(verb, base);
     let block = block(verb, settings.limits.input_bytes_max)?;
-    let host = hosting::start(global).await?;
+    let host = hosting::start(global, executor_params.prepare_limits(PrepareKind::Prepare)).await?;
     let answer = host.validate(&code, block, &settings).await;
     if let (Some(path), Ok(Answer { verdict: Verdict::Returned(validated), .. })) =
         (&verb.result_out, &answer)
@@ -52,6 +50,19 @@ pub(crate) async fn run(global: &Global, verb: &Validate) -> Result<Ending, Fail
     Ok(ending)
 }
 
+/// The settings of the kind, and what was asked for in their place.
+fn settings(verb: &Validate, base: Settings) -> Settings {
+    let mut settings = base;
+    settings.params = hosting::params(&verb.code, &verb.meaning, settings.params);
+    settings.limits.cpu = verb.cpu_limit.unwrap_or(settings.limits.cpu);
+    settings.retry = match verb.retry {
+        None => settings.retry,
+        Some(RetryChoice::Once) => Retry::Once,
+        Some(RetryChoice::Never) => Retry::Never,
+    };
+    settings
+}
+
 fn block(verb: &Validate, bytes_max: u64) -> Result<Block, Failure> {
     let read = |path: &Path| hosting::read_up_to(path, bytes_max + 1);
     if let Some(path) = &verb.params {
@@ -64,24 +75,35 @@ fn block(verb: &Validate, bytes_max: u64) -> Result<Block, Failure> {
         verb.parent_head.as_deref().unwrap_or_default(),
         "hex of at most 1 MiB",
     )?;
-    let root = from_hex(
-        "--relay-parent-storage-root",
-        verb.relay_parent_storage_root.as_deref().unwrap_or_default(),
-        ROOT_ACCEPTED,
-    )?;
     Ok(Block::parts(ValidationParams {
         parent_head,
         block_data,
         relay_parent_number: verb.relay_parent_number.unwrap_or_default(),
-        relay_parent_storage_root: root.try_into().map_err(|_| Failure::Hex {
-            argument: "--relay-parent-storage-root",
-            value: verb.relay_parent_storage_root.clone().unwrap_or_default(),
-            accepted: ROOT_ACCEPTED,
-        })?,
+        relay_parent_storage_root: hash_from_hex(
+            "--relay-parent-storage-root",
+            verb.relay_parent_storage_root.as_deref().unwrap_or_default(),
+        )?,
+        extension: extension(verb)?,
     }))
 }
 
-const ROOT_ACCEPTED: &str = "hex of 32 bytes";
+/// What candidates of descriptor version 3 add, if that was named.
+fn extension(verb: &Validate) -> Result<Option<ValidationParamsExtension>, Failure> {
+    // clap asks for both or none.
+    let (Some(relay), Some(scheduling)) = (&verb.relay_parent, &verb.scheduling_parent) else {
+        return Ok(None);
+    };
+    Ok(Some(ValidationParamsExtension::V3 {
+        relay_parent: hash_from_hex("--relay-parent", relay)?,
+        scheduling_parent: hash_from_hex("--scheduling-parent", scheduling)?,
+    }))
+}
+
+fn hash_from_hex(argument: &'static str, value: &str) -> Result<[u8; 32], Failure> {
+    const ACCEPTED: &str = "hex of 32 bytes";
+    let wrong = |_| Failure::Hex { argument, value: shortened(value), accepted: ACCEPTED };
+    from_hex(argument, value, ACCEPTED)?.try_into().map_err(wrong)
+}
 
 fn from_hex(
     argument: &'static str,
@@ -91,11 +113,12 @@ fn from_hex(
     let digits = value.strip_prefix("0x").unwrap_or(value);
     match hex::decode(digits) {
         Ok(bytes) if bytes.len() <= HEAD_BYTES_MAX => Ok(bytes),
-        _ => {
-            let value = value.chars().take(80).collect();
-            Err(Failure::Hex { argument, value, accepted })
-        }
+        _ => Err(Failure::Hex { argument, value: shortened(value), accepted }),
     }
+}
+
+fn shortened(value: &str) -> String {
+    value.chars().take(80).collect()
 }
 
 fn show(answer: &Answer<Validated>) {
