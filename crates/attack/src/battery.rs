@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     error::Error,
+    fmt,
     time::Duration,
 };
 
@@ -48,6 +49,34 @@ pub(crate) struct Outcome {
     pub(crate) stopped_by: &'static str,
 }
 
+/// How many rows held, by the family that their ids begin with.
+#[derive(Default)]
+pub(crate) struct Tally(BTreeMap<char, (usize, usize)>);
+
+impl Tally {
+    pub(crate) fn count(&mut self, row: &Row, held: bool) {
+        let (of_family, rows) = self.0.entry(row.family.to_ascii_uppercase()).or_default();
+        *of_family += usize::from(held);
+        *rows += 1;
+    }
+
+    pub(crate) fn held(&self) -> usize {
+        self.0.values().map(|(held, _)| held).sum()
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.0.values().map(|(_, rows)| rows).sum()
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let families: Vec<_> =
+            self.0.iter().map(|(family, (held, rows))| format!("{family} {held}/{rows}")).collect();
+        f.write_str(&families.join(", "))
+    }
+}
+
 /// Whether every row came to what it should.
 pub(crate) async fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     if arguments.posture == Posture::Polkadot {
@@ -64,7 +93,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
         let stage = Stage::set(without).await?;
         let codes = prepared(&stage, &blobs).await?;
         heading(without.name());
-        let mut held = 0;
+        let mut tally = Tally::default();
         for row in &rows {
             let outcome =
                 run_row(&stage, &codes[&row.family], row, (without, arguments.short)).await;
@@ -72,10 +101,11 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
             for miss in &outcome.missed {
                 println!("      MISS {miss}");
             }
-            misses += usize::from(!outcome.missed.is_empty());
-            held += usize::from(outcome.missed.is_empty());
+            tally.count(row, outcome.missed.is_empty());
         }
-        println!("{}: {held} of {} rows as expected", without.name(), rows.len());
+        misses += tally.rows() - tally.held();
+        let (held, rows, name) = (tally.held(), tally.rows(), without.name());
+        println!("{name}: {held} of {rows} rows as expected ({tally})");
     }
     misses += in_prepare::run(&blobs, settings, (&arguments.only, arguments.short)).await?;
     same_addresses(&blobs).await?;

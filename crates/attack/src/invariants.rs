@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+
 use crate::freed_memory;
 
 /// How much memory may have come on: noise of allocators.
@@ -152,6 +154,21 @@ pub(crate) fn left_behind() -> Vec<String> {
         })
         .map(|process| format!("process {} left behind", process.pid))
         .collect()
+}
+
+/// Kills whatever has this process for a parent, and what that leaves to it, until there is nothing.
+pub(crate) fn end_children() {
+    let own = std::process::id();
+    loop {
+        let children = processes_of_this_program().into_iter().filter(|child| child.parent == own);
+        let pids: Vec<_> = children.filter_map(|child| Pid::from_raw(child.pid as i32)).collect();
+        if pids.is_empty() {
+            return;
+        }
+        // One that ended by itself is as good as killed.
+        pids.iter().for_each(|pid| _ = kill_process(*pid, Signal::KILL));
+        pids.iter().for_each(|pid| _ = waitpid(Some(*pid), WaitOptions::empty()));
+    }
 }
 
 fn processes_of_this_program() -> Vec<Process> {

@@ -32,15 +32,16 @@ use lazaret_sandbox::job;
 use rustix::{
     mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect},
     mount::{MountPropagationFlags, UnmountFlags, mount_change},
-    process::{WaitOptions, WaitStatus, chdir, pivot_root, waitpid},
+    process::{WaitOptions, WaitStatus, chdir, getpid, pivot_root, set_child_subreaper, waitpid},
     thread::UnshareFlags,
     time::{ClockId, clock_gettime},
 };
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 
 use crate::{
+    battery::Tally,
     blob::{self, Order},
-    invariants::Outside,
+    invariants::{Outside, end_children},
     list::ROWS,
     native,
     seen::Seen,
@@ -59,8 +60,9 @@ const EXIT_CPU_LIMIT: i32 = 77;
 /// Tries every row and prints what came of it. There is nothing to miss: this is what was seen.
 pub(crate) fn run(only: &str) -> Result<bool, Box<dyn Error>> {
     let blobs = blob::compile_all()?;
+    set_child_subreaper(Some(getpid()))?;
     println!("{:<5} {:<62} {:<14} {:<40} left changed", "id", "attempt", "in Lazaret", "seen");
-    let (mut held, mut rows) = (0, 0);
+    let mut tally = Tally::default();
     for row in ROWS.iter().filter(|row| row.family != 'g' && row.id.starts_with(only)) {
         let mut seen = Vec::new();
         let mut broken = Vec::new();
@@ -72,13 +74,12 @@ pub(crate) fn run(only: &str) -> Result<bool, Box<dyn Error>> {
             broken.extend(left.into_iter().filter(|what| !what.is_empty()));
         }
         broken.dedup();
-        rows += 1;
-        held += usize::from(broken.is_empty() && seen.iter().all(Seen::held));
+        tally.count(row, broken.is_empty() && seen.iter().all(Seen::held));
         let seen: Vec<_> = seen.iter().map(ToString::to_string).collect();
         let (expected, seen) = (format!("{:?}", row.expected), seen.join(", "));
         println!("{:<5} {:<62} {expected:<14} {seen:<40} {}", row.id, row.what, broken.join("; "));
     }
-    println!("polkadot's posture: {held} of {rows} rows held");
+    println!("polkadot's posture: {} of {} rows held ({tally})", tally.held(), tally.rows());
     Ok(true)
 }
 
@@ -97,6 +98,8 @@ fn attack(blob: &[u8], attempt: u32, argument: u32) -> Result<(Seen, Vec<String>
 
     let before = Outside::look(&[cache.path(), canary.path()]);
     let seen = end_of(worker(folder.path(), &order.encode())?)?;
+    // A job outlives its worker in this posture.
+    end_children();
     let after = Outside::look(&[cache.path(), canary.path()]);
     let left = before.changes(&after).into_iter();
     // By its name in the folder: the folder's own path is another each time.

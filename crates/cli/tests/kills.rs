@@ -16,7 +16,7 @@ use std::{
     alloc::{GlobalAlloc, Layout, System},
     fmt, fs,
     sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use lazaret::{
@@ -247,6 +247,14 @@ async fn kill_one(
 
 /// Runs what needs every worker at once, and sees every worker served.
 async fn settle(host: &Host, quick: &Code, endless: &Code) {
+    // Workers that were killed at their start are not started again at once.
+    let begin = Instant::now();
+    while host.validate(quick, block(), &support::settings(QUICK_CPU, Retry::Never)).await.is_err()
+        || host.inspect(quick, &Default::default()).await.is_err()
+    {
+        assert!(begin.elapsed() < STUCK_AFTER, "no worker starts");
+        tokio::task::yield_now().await;
+    }
     let running: Vec<_> = (0..WORKERS)
         .map(|_| {
             let (host, code) = (host.clone(), endless.clone());

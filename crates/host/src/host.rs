@@ -1,7 +1,10 @@
 //! The host: what a program that runs untrusted code holds.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -10,9 +13,11 @@ use lazaret_wire::{
     work::ARTIFACT_BYTES_MAX,
 };
 
+use tracing::Instrument;
+
 use crate::{
     Answer, Builder, Code, Fault, Group, Inspection, JailLevel, Lane, Lanes, Limits, Params,
-    PrepareFacts, PrepareLimits, Retry,
+    PrepareFacts, PrepareLimits, Retry, Usage,
     artifacts::{Purpose, STORE_BYTES_MAX, Shelf, Store, UNUSED_MAX},
     breaker::Breaker,
     builder::Workers,
@@ -38,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) prepare_workers: Pool,
     pub(crate) gate: Arc<Gate>,
     pub(crate) metrics: Metrics,
+    /// How many there were: the next one's id in the log.
+    requests: AtomicU64,
     pub(crate) breaker: Mutex<Breaker>,
     pub(crate) canary: Canary,
     pub(crate) shelf: Arc<Shelf>,
@@ -129,6 +136,7 @@ impl Host {
             prepare_workers,
             gate: Arc::default(),
             metrics,
+            requests: AtomicU64::new(1),
             breaker: Mutex::new(Breaker::new(settings.deaths_max)),
             canary: Canary::default(),
             shelf: Shelf::new(settings.hot_bytes_max, settings.prepare_retry),
@@ -232,11 +240,14 @@ impl Host {
         work: impl Future<Output = Result<Answer<T>, Fault>>,
     ) -> Result<Answer<T>, Fault> {
         self.shared.metrics.enqueued(request);
+        let id = self.shared.requests.fetch_add(1, Ordering::Relaxed);
+        let span = tracing::info_span!(target: "lazaret", "request", id, request);
         let ended = match self.shared.gate.enter(group) {
-            Ok(pass) => pass.while_inside(work).await,
+            Ok(pass) => pass.while_inside(work).instrument(span.clone()).await,
             Err(fault) => Err(fault),
         };
         self.shared.metrics.concluded(request, &ended);
+        span.in_scope(|| tell(&ended));
         ended
     }
 
@@ -245,6 +256,22 @@ impl Host {
         let (code, params) = (code.clone(), params.clone());
         let host = self.shared.clone();
         self.admit("inspect", None, pipeline::inspect(host, code, params)).await
+    }
+}
+
+/// The end of a request in the log, with what its guest said.
+fn tell<T>(ended: &Result<Answer<T>, Fault>) {
+    match ended {
+        Ok(answer) => {
+            let (verdict, reason) = (answer.verdict.word(), answer.verdict.reason_word());
+            let Usage { cpu, wall, .. } = answer.usage;
+            tracing::debug!(target: "lazaret", verdict, reason, ?cpu, ?wall, "answered");
+            for line in &answer.log {
+                let (level, of) = (line.level, &line.target);
+                tracing::debug!(target: "lazaret::guest", ?level, %of, "{}", line.message);
+            }
+        }
+        Err(fault) => tracing::warn!(target: "lazaret", %fault, "not answered"),
     }
 }
 

@@ -12,6 +12,7 @@ use lazaret_wire::{
     work::{Execute, Inspect, Prepare, Work},
 };
 use tokio::{sync::oneshot, time::timeout_at};
+use tracing::Instrument;
 
 use crate::{
     Answer, ArtifactUse, Code, Doubt, Fault, Inspection, LogLine, Origin, Params, PrepareFacts,
@@ -245,7 +246,9 @@ fn begin_artifact(
             let waiter = promise.waiter();
             waiter.urgency.raise(lane);
             // A task of its own, so that it survives the request that began it.
-            tokio::spawn(keep(promise, host.clone(), key, code.clone(), params.clone(), purpose));
+            let (code, params) = (code.clone(), params.clone());
+            let kept = keep(promise, host.clone(), key, code, params, purpose);
+            tokio::spawn(kept.in_current_span());
             Ok(waiter)
         }
     }
@@ -371,11 +374,12 @@ where
     };
     let limits = work.limits().clone();
     let (_still_wanted, mut withdrawn) = oneshot::channel();
-    let conversation = tokio::spawn(async move {
+    let conversation = async move {
         let descriptors: Vec<_> = blobs.iter().map(AsFd::as_fd).collect();
         let answer = lease.run(&work, &descriptors, &mut withdrawn).await;
         (answer, lease)
-    });
+    };
+    let conversation = tokio::spawn(conversation.in_current_span());
     let (answer, lease) = match conversation.await {
         Ok((Ok(answer), lease)) => (answer, lease),
         Ok((Err(fault), _)) => return fault.into(),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use lazaret::{
-    Answer, Doubt, Fault, Host, NoGreeting, Patience, Retry, StartStep, Verdict,
+    Answer, Doubt, Fault, Host, NoGreeting, Patience, PrepareRetry, Retry, StartStep, Verdict,
     pvf::{Settings, Validated},
 };
 use stage::{ALONE, Stage, block, children, code, descriptors, resident_bytes, until};
@@ -28,6 +28,9 @@ type IsExpected = fn(&Ended) -> bool;
 
 async fn start(stage: &Stage) -> Result<Host, Fault> {
     let builder = Host::builder().worker_program(stage.program()).patience(PATIENCE);
+    // Each request is to meet the puppet, and not what the host remembers of it.
+    let again = PrepareRetry { cool_down: Duration::ZERO, ..PrepareRetry::default() };
+    let builder = builder.prepare_retry(again).deaths_max(usize::MAX);
     builder.execute_workers(1).prepare_workers(1).start().await
 }
 

@@ -1,5 +1,5 @@
 //! When to try again to start a worker, after it failed: a machine that cannot start one now is asked
-//! less and less often, and requests meanwhile are told what failed and do not wait.
+//! less and less often. A request waits out a short pause, and is told what failed in a long one.
 
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,8 @@ use crate::verdict::Fault;
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// The longest pause; each is twice as long as the one before.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// The longest that a request waits for the end of a pause.
+const WAIT_MAX: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
@@ -18,10 +20,13 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// The fault of the last try, if it is too early for another.
-    pub(crate) fn refuses(&self, now: Instant) -> Option<Fault> {
-        let (fault, when) = self.last.as_ref()?;
-        (now < *when + pause(self.failures)).then(|| fault.clone())
+    /// How long to wait before the next try, or the fault of the last one if that would be long.
+    pub(crate) fn wait(&self, now: Instant) -> Result<Duration, Fault> {
+        let Some((fault, when)) = &self.last else { return Ok(Duration::ZERO) };
+        match (*when + pause(self.failures)).saturating_duration_since(now) {
+            wait if wait <= WAIT_MAX => Ok(wait),
+            _ => Err(fault.clone()),
+        }
     }
 
     /// Takes note of how a try ended.
@@ -50,18 +55,19 @@ mod tests {
     #[test]
     fn pauses_grow_to_a_limit_and_end_with_a_success() {
         let (mut backoff, now) = (Backoff::default(), Instant::now());
-        assert!(backoff.refuses(now).is_none());
-        backoff.note(Some(&Fault::WorkerLost), now);
-        assert!(backoff.refuses(now).is_none(), "one more try at once");
-        backoff.note(Some(&Fault::WorkerLost), now);
-        assert!(matches!(backoff.refuses(now), Some(Fault::WorkerLost)));
-        assert!(backoff.refuses(now + PAUSE_MIN).is_none());
-        for _ in 0..100 {
-            backoff.note(Some(&Fault::WorkerLost), now);
-        }
-        assert!(backoff.refuses(now + PAUSE_MAX - Duration::from_millis(1)).is_some());
-        assert!(backoff.refuses(now + PAUSE_MAX).is_none());
+        let mut fail = |times: u32| {
+            (0..times).for_each(|_| backoff.note(Some(&Fault::WorkerLost), now));
+            (backoff.wait(now).ok(), backoff.wait(now + PAUSE_MAX).ok())
+        };
+        let soon = Some(Duration::ZERO);
+        assert_eq!(fail(0), (soon, soon));
+        assert_eq!(fail(1), (soon, soon), "one more try at once");
+        assert_eq!(fail(1), (Some(PAUSE_MIN), soon));
+        assert_eq!(fail(2), (Some(4 * PAUSE_MIN), soon));
+        assert_eq!(fail(1), (None, soon), "too long to wait for");
+        assert_eq!(fail(100), (None, soon));
+        assert!(matches!(backoff.wait(now), Err(Fault::WorkerLost)));
         backoff.note(None, now);
-        assert!(backoff.refuses(now).is_none());
+        assert_eq!(backoff.wait(now).ok(), soon);
     }
 }

@@ -157,9 +157,8 @@ impl Pool {
     }
 
     async fn start(&self) -> Result<Process, Fault> {
-        if let Some(fault) = self.state().backoff.refuses(Instant::now()) {
-            return Err(fault);
-        }
+        let wait = self.state().backoff.wait(Instant::now())?;
+        tokio::time::sleep(wait).await;
         self.note("spawning");
         let started = Process::start(&self.shared.spawner, &self.shared.terms).await;
         self.note(if started.is_ok() { "spawned" } else { "failed" });

@@ -60,7 +60,7 @@ pub(crate) struct Facts {
 pub(crate) struct Process {
     link: Link,
     /// Killed when dropped.
-    _child: Child,
+    child: Child,
     patience: Patience,
     /// The limit of its jobs' control group, where there is one.
     memory: Option<JobMemory>,
@@ -111,7 +111,7 @@ impl Process {
         let memory = layers::limit_jobs(&child, admitted.err(), &mut facts.layers);
         let memory = layers::unless_required(jail, layers::LIMITS, memory)?.ok();
         let sent = AtomicU64::new(0);
-        Ok(Self { link, _child: child, patience, memory, kept_bytes_max, sent, facts })
+        Ok(Self { link, child, patience, memory, kept_bytes_max, sent, facts })
     }
 
     /// Whether an idle worker is as it should be: alive, with nothing to say.
@@ -132,6 +132,7 @@ impl Process {
         let number = 1 + self.sent.fetch_add(1, Ordering::Relaxed);
         let message = ToWorker::Run { number, work: work.clone() };
         let frame = encode(&message).map_err(|_| bug!("work that is no frame"))?;
+        tracing::debug!(target: "lazaret", worker_pid = self.child.id(), number, "work sent");
         self.limit_memory(work)?;
         match timeout(self.patience.answer, self.link.send(&frame, descriptors)).await {
             Ok(Ok(())) => {}
