@@ -46,6 +46,7 @@ async fn a_scrape_says_what_happened() {
         ("lazaret_artifacts_total{origin=\"prepared\"}".to_owned(), 3.0),
         ("lazaret_artifacts_total{origin=\"memory\"}".to_owned(), 2.0),
         ("lazaret_kills_total{role=\"execute\",reason=\"cpu-limit\"}".to_owned(), 1.0),
+        ("lazaret_jobs_total{role=\"execute\",from=\"standby\"}".to_owned(), 5.0),
         ("lazaret_job_cpu_seconds_count{role=\"execute\"}".to_owned(), 5.0),
         ("lazaret_job_resident_bytes_count{role=\"prepare\"}".to_owned(), 4.0),
         ("lazaret_input_bytes_count".to_owned(), 6.0),

@@ -73,6 +73,13 @@ struct Killed {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Begun {
+    role: &'static str,
+    /// `standby` if the job was forked and confined before its work came, `fork` if not.
+    from: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct From {
     /// Where an artifact came from: `memory`, `disk` or `prepared`.
     origin: &'static str,
@@ -85,6 +92,7 @@ pub(crate) struct Metrics {
     concluded: Family<Concluded, Counter>,
     artifacts: Family<From, Counter>,
     queue_time: Family<InQueue, Histogram, fn() -> Histogram>,
+    jobs: Family<Begun, Counter>,
     job_cpu: Family<Of, Histogram, fn() -> Histogram>,
     job_wall: Family<Of, Histogram, fn() -> Histogram>,
     job_memory: Family<Of, Histogram, fn() -> Histogram>,
@@ -102,6 +110,7 @@ impl Default for Metrics {
             concluded: Family::default(),
             artifacts: Family::default(),
             queue_time: Family::new_with_constructor(seconds),
+            jobs: Family::default(),
             job_cpu: Family::new_with_constructor(seconds),
             job_wall: Family::new_with_constructor(seconds),
             job_memory: Family::new_with_constructor(bytes),
@@ -145,6 +154,11 @@ impl Metrics {
         self.queue_time.get_or_create(&InQueue { queue, lane }).observe(time.as_secs_f64());
     }
 
+    pub(crate) fn job_begun(&self, of: Of, on_standby: bool) {
+        let from = if on_standby { "standby" } else { "fork" };
+        self.jobs.get_or_create(&Begun { role: of.role, from }).inc();
+    }
+
     pub(crate) fn job_ended(&self, of: Of, usage: &Usage, killed: Option<&'static str>) {
         self.job_cpu.get_or_create(&of).observe(usage.cpu.as_secs_f64());
         self.job_wall.get_or_create(&of).observe(usage.wall.as_secs_f64());
@@ -184,6 +198,7 @@ impl Metrics {
             self.artifacts.clone(),
         );
         lazaret.register("workers", "What became of worker processes", self.workers.clone());
+        lazaret.register("jobs", "Jobs, by whether one waited ready", self.jobs.clone());
         lazaret.register("kills", "Jobs that their worker killed", self.kills.clone());
         lazaret.register("retries", "Jobs that were run again", self.retries.clone());
         let with_unit = [

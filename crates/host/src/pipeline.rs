@@ -388,6 +388,7 @@ where
     let mut ran = Ran { blob: answer.blob, ..Ran::from(Fault::ShuttingDown) };
     if let Outcome::Ended(ended, _) = &answer.outcome {
         ran.usage = ended.usage.into();
+        host.metrics.job_begun(pool.of(), answer.on_standby);
         host.metrics.job_ended(pool.of(), &ran.usage, ended.stop.map(Stop::word));
         ran.log.clone_from(&ended.log);
         ran.log_lines_dropped = ended.log_lines_dropped;

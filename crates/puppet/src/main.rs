@@ -45,7 +45,11 @@ fn main() {
             exit(1);
         }
         let ToWorker::Run { number, work } = take() else { continue };
-        let answer = FromWorker { number, ending: Ending::Ended(evidence(&work, output(&work))) };
+        let answer = FromWorker {
+            number,
+            on_standby: true,
+            ending: Ending::Ended(evidence(&work, output(&work))),
+        };
         if already_wrong {
             socket::send(&encoded(&answer), attached(&work));
         } else {
@@ -101,7 +105,7 @@ fn greet(act: Act) {
         Act::Early => {
             socket::send(&good, Attached::Nothing);
             let ending = Ending::NotStarted(NotStarted { step: StartStep::Fork, errno: 11 });
-            encoded(&FromWorker { number: 0, ending })
+            encoded(&FromWorker { number: 0, on_standby: false, ending })
         }
         _ => good,
     };
@@ -113,7 +117,7 @@ fn answer_wrongly(act: Act, answer: &FromWorker, work: &Work, earlier: Option<&F
     let right = || socket::send(&encoded(answer), attached(work));
     let large = |bytes: u32, attached| {
         let ending = Ending::Ended(evidence(work, Output::Attached(bytes)));
-        socket::send(&encoded(&FromWorker { number: answer.number, ending }), attached);
+        socket::send(&encoded(&FromWorker { ending, ..answer.clone() }), attached);
     };
     match act {
         Act::Silent => socket::wait_for_the_end(),
@@ -145,7 +149,7 @@ fn answer_wrongly(act: Act, answer: &FromWorker, work: &Work, earlier: Option<&F
         }
         Act::NotStarted => {
             let ending = Ending::NotStarted(NotStarted { step: StartStep::Fork, errno: 11 });
-            let answer = FromWorker { number: answer.number, ending };
+            let answer = FromWorker { ending, ..answer.clone() };
             socket::send(&encoded(&answer), Attached::Nothing);
         }
         Act::NothingAttached => match work {

@@ -38,6 +38,8 @@ pub struct FromWorker {
     /// The number of the work that this answers. An answer to anything but the work at hand must
     /// never be taken for one to it: it would be a verdict about another guest.
     pub number: u64,
+    /// Whether a job waited ready for it, forked and confined before it came.
+    pub on_standby: bool,
     /// What became of the work.
     pub ending: Ending,
 }

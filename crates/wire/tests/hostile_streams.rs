@@ -135,7 +135,7 @@ fn the_largest_evidence_fits_a_frame() {
         log: received.log,
         log_lines_dropped: u32::MAX,
     };
-    let answer = FromWorker { number: u64::MAX, ending: Ending::Ended(evidence) };
+    let answer = FromWorker { number: u64::MAX, on_standby: true, ending: Ending::Ended(evidence) };
     let frame = encode(&answer).unwrap();
     assert_eq!(decode(&frame), Ok(answer));
 }

@@ -62,8 +62,9 @@ impl Worker {
             let Some(received) = self.host.receive()? else { return Ok(()) };
             match decode(&received.frame).map_err(io::Error::other)? {
                 ToWorker::Run { number, work } => {
+                    let on_standby = self.standby.is_some();
                     let (ending, memfd) = self.run(work, received.descriptors)?;
-                    self.send(&FromWorker { number, ending }, memfd)?;
+                    self.send(&FromWorker { number, on_standby, ending }, memfd)?;
                 }
                 // It crossed the answer on its way.
                 ToWorker::Withdraw => {}

@@ -73,6 +73,8 @@ pub(crate) struct Process {
 /// What came back for one piece of work.
 pub(crate) struct Answer {
     pub(crate) outcome: Outcome,
+    /// Whether a job waited ready for it.
+    pub(crate) on_standby: bool,
     /// The memfd that came with it: a large output, or an artifact.
     pub(crate) blob: Option<Blob>,
 }
@@ -195,7 +197,7 @@ impl Process {
             }
             Ending::NotStarted(why) => Outcome::NotStarted(why),
         };
-        Ok(Answer { outcome, blob })
+        Ok(Answer { outcome, on_standby: answer.on_standby, blob })
     }
 }
 
@@ -256,5 +258,5 @@ fn spawn_failed(error: io::Error) -> Fault {
 }
 
 fn lost(outcome: Outcome) -> (Answer, Afterwards) {
-    (Answer { outcome, blob: None }, Afterwards::Retire)
+    (Answer { outcome, on_standby: false, blob: None }, Afterwards::Retire)
 }
