@@ -18,7 +18,7 @@ use crate::{
     pipeline,
     pvf::{Validated, read_result},
     request::{Answer, Input},
-    verdict::{Fault, describe},
+    verdict::{Doubt, Fault, describe},
 };
 
 const CODE: &str = include_str!("canary.wat");
@@ -58,40 +58,61 @@ async fn try_it(host: &Arc<Shared>, pause: Duration) -> Result<(), Fault> {
     {
         return Err(fault.clone());
     }
-    let failed = run(host).await.err().map(|why| Fault::Canary(Text::from(why)));
-    host.canary.failing.store(failed.is_some(), Ordering::Relaxed);
-    *last = failed.clone().map(|fault| (fault, Instant::now()));
-    match failed {
-        Some(fault) => {
+    match run(host).await {
+        Ok(_) => *last = None,
+        Err(Wrong::Dead(why)) => {
+            let fault = Fault::Canary(Text::from(why));
             tracing::error!(target: "lazaret", %fault, "the canary failed");
-            Err(fault)
+            *last = Some((fault, Instant::now()));
         }
+        // What was known before stands.
+        Err(Wrong::Untried(why)) => {
+            tracing::warn!(target: "lazaret", why, "the canary could not be tried");
+        }
+    }
+    host.canary.failing.store(last.is_some(), Ordering::Relaxed);
+    match &*last {
+        Some((fault, _)) => Err(fault.clone()),
         None => Ok(()),
     }
 }
 
-/// Runs it; what was wrong if it did not come to the known answer.
-async fn run(host: &Arc<Shared>) -> Result<Answer<Validated>, String> {
+/// Why there is no right answer.
+#[derive(Debug, thiserror::Error)]
+enum Wrong {
+    /// A job came to something else, or died.
+    #[error("{0}")]
+    Dead(String),
+    /// There was no job, or no artifact: a full queue must not look like a machine that miscomputes.
+    #[error("{0}")]
+    Untried(String),
+}
+
+/// Runs it.
+async fn run(host: &Arc<Shared>) -> Result<Answer<Validated>, Wrong> {
     let block: Vec<u8> = (0..BLOCK_BYTES).map(|index| index as u8).collect();
     let call = Call {
-        code: Code::new(CODE.as_bytes()).map_err(|error| error.to_string())?,
+        code: Code::new(CODE.as_bytes()).map_err(|error| Wrong::Untried(error.to_string()))?,
         params: Params { code_format: CodeFormat::Text, ..Params::default() },
         input: Input { pieces: [block].into(), form: work::Input::PvfEncoded },
         limits: Limits::default(),
         retry: Retry::Once,
         deadline: None,
-        lane: Lane::default(),
+        lane: Lane::DISPUTE,
         group: None,
     };
-    let answer = pipeline::call(host.clone(), call).await.map_err(|fault| fault.to_string())?;
-    let answer = answer.read(read_result);
+    let answer = pipeline::call(host.clone(), call).await;
+    let answer = answer.map_err(|fault| Wrong::Untried(fault.to_string()))?.read(read_result);
     match &answer.verdict {
         Verdict::Returned(validated) if validated.result.head_data == ANSWER.to_le_bytes() => {
             Ok(answer)
         }
-        Verdict::Returned(_) => Err("it computed something else than what is right".into()),
-        Verdict::Refused(refusal) => Err(describe(refusal)),
-        Verdict::Inconclusive(doubt) => Err(doubt.to_string()),
+        Verdict::Returned(_) => Err(Wrong::Dead("it computed something else".into())),
+        Verdict::Refused(refusal) => Err(Wrong::Dead(describe(refusal))),
+        Verdict::Inconclusive(doubt @ Doubt::Preparation(_)) => {
+            Err(Wrong::Untried(doubt.to_string()))
+        }
+        Verdict::Inconclusive(doubt) => Err(Wrong::Dead(doubt.to_string())),
     }
 }
 
@@ -99,6 +120,6 @@ impl Host {
     /// Calls a small guest whose answer is known, and says what was wrong if another came. It goes the
     /// way of every call: workers, jail, engine.
     pub async fn canary(&self) -> Result<Answer<Validated>, String> {
-        run(&self.shared).await
+        run(&self.shared).await.map_err(|wrong| wrong.to_string())
     }
 }

@@ -10,7 +10,8 @@ use std::{
 
 use lazaret::{
     Answer, Doubt, Fault, Host, NoGreeting, Patience, PrepareRetry, Retry, StartStep, Verdict,
-    pvf::{Settings, Validated},
+    Vote,
+    pvf::{self, Block, Settings, Validated},
 };
 use stage::{ALONE, Stage, block, children, code, descriptors, resident_bytes, until};
 
@@ -325,4 +326,25 @@ async fn a_worker_asked_for_and_no_longer_wanted_is_ended() {
         starting.abort();
         until("its end", || children().is_empty().then_some(())).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_canary_fails_nobody_votes_against_a_block() {
+    let _alone = ALONE.lock().await;
+    // Three jobs die over three inputs; what then answers for the canary is a puppet, and wrong.
+    let stage = Stage::new(&["dead-with-job"; 3], &[]);
+    let builder = Host::builder().worker_program(stage.program()).patience(PATIENCE);
+    let host = builder.execute_workers(1).prepare_workers(1).start().await.unwrap();
+    let mut settings = Settings::default();
+    settings.retry = Retry::Never;
+    for input in [1, 2] {
+        let ended = host.validate(&code(), Block::encoded(vec![input]), &settings).await;
+        assert_eq!(pvf::vote(&ended), Vote::Against, "{ended:?}");
+    }
+    for input in [3, 4] {
+        let ended = host.validate(&code(), Block::encoded(vec![input]), &settings).await;
+        assert!(matches!(ended, Err(Fault::Canary(_))), "{ended:?}");
+        assert_eq!(pvf::vote(&ended), Vote::Abstain);
+    }
+    nothing_is_left(host).await;
 }
