@@ -202,7 +202,8 @@ impl Host {
     }
 
     /// Prepares code soon, because a call of it is to be expected. Nobody waits for it, and it waits
-    /// for everybody else; a call that comes meanwhile makes it urgent.
+    /// for everybody else; a call that comes meanwhile makes it urgent. Must be called inside a tokio
+    /// runtime.
     pub fn heads_up(&self, code: &Code, params: &Params) {
         pipeline::prepare_soon(&self.shared, code, params);
     }
