@@ -33,7 +33,13 @@ const PAUSE: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub(crate) struct Canary {
     failing: AtomicBool,
-    last: Mutex<Option<(Fault, Instant)>>,
+    last: Mutex<Option<Try>>,
+}
+
+/// A try of the canary that has ended.
+struct Try {
+    found: Result<(), Fault>,
+    ended: Instant,
 }
 
 /// Says [`Fault::Canary`] while the canary fails, and tries it again when that was long enough ago.
@@ -49,31 +55,38 @@ pub(crate) async fn try_now(host: &Arc<Shared>) -> Result<(), Fault> {
     try_it(host, Duration::ZERO).await
 }
 
-/// One at a time; who waited is told what the one before found.
+/// One at a time.
 async fn try_it(host: &Arc<Shared>, pause: Duration) -> Result<(), Fault> {
     let asked = Instant::now();
     let mut last = host.canary.last.lock().await;
-    if let Some((fault, when)) = &*last
-        && *when + pause > asked
-    {
-        return Err(fault.clone());
+    if let Some(found) = last.as_ref().and_then(|last| last.tells(asked, pause)) {
+        return found;
     }
-    match run(host).await {
-        Ok(_) => *last = None,
-        Err(Wrong::Dead(why)) => {
-            let fault = Fault::Canary(Text::from(why));
-            tracing::error!(target: "lazaret", %fault, "the canary failed");
-            *last = Some((fault, Instant::now()));
-        }
-        // What was known before stands.
+    let found = match run(host).await {
+        Ok(_) => Ok(()),
+        Err(Wrong::Dead(why)) => Err(Fault::Canary(Text::from(why))),
         Err(Wrong::Untried(why)) => {
             tracing::warn!(target: "lazaret", why, "the canary could not be tried");
+            // What was known before stands.
+            last.take().map_or(Ok(()), |last| last.found)
         }
+    };
+    host.canary.failing.store(found.is_err(), Ordering::Relaxed);
+    *last = Some(Try { found: found.clone(), ended: Instant::now() });
+    if let Err(fault) = &found {
+        tracing::error!(target: "lazaret", %fault, "the canary failed");
     }
-    host.canary.failing.store(last.is_some(), Ordering::Relaxed);
-    match &*last {
-        Some((fault, _)) => Err(fault.clone()),
-        None => Ok(()),
+    found
+}
+
+impl Try {
+    /// What one is told who asked at that time, if it need not be tried again: who waited for this try is
+    /// told what it found, and a failure stands for a while. Were those who waited each to try again,
+    /// as many calls would run one after the other as requests came while it failed.
+    fn tells(&self, asked: Instant, pause: Duration) -> Option<Result<(), Fault>> {
+        let was_waited_for = self.ended > asked;
+        let stands = self.found.is_err() && self.ended + pause > asked;
+        (was_waited_for || stands).then(|| self.found.clone())
     }
 }
 
@@ -121,5 +134,28 @@ impl Host {
     /// way of every call: workers, jail, engine.
     pub async fn canary(&self) -> Result<Answer<Validated>, String> {
         run(&self.shared).await.map_err(|wrong| wrong.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waited_for_a_try_is_told_what_it_found_and_a_failure_stands_for_a_while() {
+        let ended = Instant::now();
+        let before = ended - Duration::from_millis(1);
+        let lived = Try { found: Ok(()), ended };
+        assert!(matches!(lived.tells(before, Duration::ZERO), Some(Ok(()))));
+        assert!(lived.tells(ended, PAUSE).is_none(), "that it lived once says little of later");
+        let failed = Try { found: Err(Fault::WorkerLost), ended };
+        for (asked, pause, is_told) in [
+            (before, Duration::ZERO, true),
+            (ended, Duration::ZERO, false),
+            (ended, PAUSE, true),
+            (ended + PAUSE, PAUSE, false),
+        ] {
+            assert_eq!(failed.tells(asked, pause).is_some(), is_told, "{pause:?}");
+        }
     }
 }

@@ -15,6 +15,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("cli", &["lazaret", "lazaret-worker"]),
     ("attack", &["lazaret", "lazaret-sandbox", "lazaret-worker"]),
     ("puppet", &["lazaret-wire"]),
+    ("soak", &["lazaret", "lazaret-worker"]),
     ("tidy", &[]),
 ];
 
