@@ -31,6 +31,8 @@ impl Process {
 pub(crate) struct Held {
     /// By kind; without those of artifacts in memory, which come and go.
     descriptors: BTreeMap<String, usize>,
+    /// A file of the cache is open, or its directory.
+    is_writing: bool,
     workers: usize,
     /// With nothing under way these are standby jobs.
     jobs: usize,
@@ -55,7 +57,9 @@ impl Held {
         }
         let artifact = |name: &str| name.ends_with(".artifact");
         let files = fs::read_dir(cache).into_iter().flatten().flatten();
+        let cache_name = cache.to_string_lossy();
         Self {
+            is_writing: descriptors.keys().any(|kind| kind.starts_with(&*cache_name)),
             descriptors,
             workers: workers.len(),
             jobs: living.len() - workers.len(),
@@ -93,10 +97,28 @@ impl Held {
                 }
             }
         }
-        if let Some(warm) = warm.filter(|warm| warm.descriptors != self.descriptors) {
+        let before = |warm: &Self, kind| warm.descriptors.get(kind).copied().unwrap_or(0);
+        let is_more =
+            |warm: &&Self| self.descriptors.iter().any(|(kind, now)| *now > before(warm, kind));
+        if let Some(warm) = warm.filter(is_more) {
             wrong.push(format!("descriptors {:?}, not {:?}", self.descriptors, warm.descriptors));
         }
+        // A heads-up that is prepared and not yet kept: nobody's, neither waiting nor running.
+        if self.is_writing {
+            wrong.push("an artifact is being written".into());
+        }
         (!wrong.is_empty()).then(|| wrong.join(", "))
+    }
+}
+
+impl Held {
+    /// What the next look is compared with: memory as at first, descriptors as few as ever, because at
+    /// the first look something may have been under way all the same.
+    pub(crate) fn baseline(self, warm: Option<Self>) -> Self {
+        match warm {
+            Some(warm) => Self { descriptors: self.descriptors, ..warm },
+            None => self,
+        }
     }
 }
 

@@ -41,14 +41,14 @@ pub(crate) async fn run(time: Duration, seed: u64) -> Result<bool, String> {
     });
     let (count, length) = rounds(time);
     println!("soak: {count} rounds of {length:?}, --seed {seed}");
-    let (begin, mut warm) = (Instant::now(), None);
+    let (begin, mut warm) = (Instant::now(), None::<Held>);
     for round in 1..=count {
         load(&soak, round, length).await;
         recover(&soak, round).await;
         let held = settle(&soak, warm.as_ref()).await;
         let all = soak.tally.counts().all();
         println!("{:>6.1?} {} answered; {held}", begin.elapsed(), all.answered());
-        warm.get_or_insert(held);
+        warm = Some(held.baseline(warm));
     }
     end(&soak).await;
     let Soak { host, tally, .. } = Arc::into_inner(soak).ok_or("somebody is left")?;
