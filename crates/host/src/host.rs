@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use lazaret_wire::{
@@ -13,7 +13,7 @@ use lazaret_wire::{
 use crate::{
     Answer, Builder, Code, Fault, Group, Inspection, JailLevel, Lane, Lanes, Limits, Params,
     PrepareFacts, PrepareLimits, Retry,
-    artifacts::{Purpose, STORE_BYTES_MAX, Shelf, Store, UNUSED_MAX},
+    artifacts::{Kept, Purpose, Shelf, look_after},
     breaker::Breaker,
     builder::Workers,
     canary::Canary,
@@ -41,7 +41,7 @@ pub(crate) struct Shared {
     pub(crate) breaker: Mutex<Breaker>,
     pub(crate) canary: Canary,
     pub(crate) shelf: Arc<Shelf>,
-    pub(crate) store: Option<Store>,
+    pub(crate) store: Option<Kept>,
     pub(crate) prepare_limits: PrepareLimits,
     pub(crate) engine_fingerprint: [u8; 32],
     pub(crate) waiting: Waiting,
@@ -112,11 +112,11 @@ impl Host {
         let execute_workers = pool(Role::Execute, settings.lanes, settings.execute_workers);
         let prepare_workers =
             pool(Role::Prepare, Lanes::of_preparation(), settings.prepare_workers);
-        let store = settings.cache_dir.as_deref().map(Store::open).transpose()?;
+        let open = |directory| Kept::open(directory, settings.cache_limits.clone());
+        let store = settings.cache_dir.as_deref().map(open).transpose()?;
+        let shelf = Shelf::new(settings.hot_bytes_max, settings.prepare_retry);
         if let Some(store) = store.clone() {
-            tokio::task::spawn_blocking(move || {
-                store.prune(SystemTime::now(), STORE_BYTES_MAX, UNUSED_MAX);
-            });
+            tokio::spawn(look_after(store, Arc::downgrade(&shelf)));
         }
         let urgency = Urgency::new(Lane::default());
         let facts = execute_workers.lease(&urgency).await?.facts()?.clone();
@@ -131,7 +131,7 @@ impl Host {
             metrics,
             breaker: Mutex::new(Breaker::new(settings.deaths_max)),
             canary: Canary::default(),
-            shelf: Shelf::new(settings.hot_bytes_max, settings.prepare_retry),
+            shelf,
             store,
             prepare_limits: settings.prepare_limits,
             engine_fingerprint: facts.engine_fingerprint,
@@ -156,6 +156,12 @@ impl Host {
     /// Which layers of the jail are on.
     pub fn security(&self) -> &Security {
         &self.shared.security
+    }
+
+    /// Identifies the engine of this host's workers: its version and settings, the target, and the
+    /// features of this CPU. Artifacts of another engine are not used.
+    pub fn engine_fingerprint(&self) -> [u8; 32] {
+        self.shared.engine_fingerprint
     }
 
     /// Calls code once with one input, preparing the code first if need be. Dropping the future

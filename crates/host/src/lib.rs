@@ -58,7 +58,10 @@ mod verdict;
 mod words;
 mod worker;
 
-pub use artifacts::{Origin, PrepareFacts, PrepareRetry};
+pub use artifacts::{
+    Cache, CacheFile, CacheHeader, CacheLimits, Damage, Origin, PrepareFacts, PrepareRetry,
+    PruneReason, Pruned, PrunedFile,
+};
 pub use builder::{Builder, Patience};
 pub use code::{CODE_BYTES_MAX, Code, CodeError};
 pub use gate::Group;

@@ -16,9 +16,7 @@ use tokio::{sync::oneshot, time::timeout_at};
 use crate::{
     Answer, ArtifactUse, Code, Doubt, Fault, Inspection, LogLine, Origin, Params, PrepareFacts,
     Refusal, Retry, Usage, Verdict,
-    artifacts::{
-        Artifact, Found, Key, Preparation, Promise, Purpose, STORE_BYTES_MAX, UNUSED_MAX, Waiter,
-    },
+    artifacts::{Artifact, Found, Key, Preparation, Promise, Purpose, Source, Waiter},
     blob::Blob,
     breaker::is_death,
     canary,
@@ -324,7 +322,7 @@ async fn compile(
                         heap_bytes_peak: prepared.heap_bytes_peak,
                         code_bytes: prepared.code_bytes,
                     };
-                    save(host, key, &blob, facts).await;
+                    save(host, key, code, &blob, facts).await;
                     Preparation::Ready(Arc::new(Artifact { blob, facts }), Origin::Prepared)
                 }
             },
@@ -337,14 +335,11 @@ async fn compile(
 
 /// Writes the artifact to the cache directory. A cache that cannot be written costs the next host
 /// time, and this request nothing.
-async fn save(host: &Shared, key: Key, blob: &Blob, facts: PrepareFacts) {
+async fn save(host: &Shared, key: Key, code: &Code, blob: &Blob, facts: PrepareFacts) {
     let Some(store) = host.store.clone() else { return };
     let blob = blob.clone();
-    let saved = tokio::task::spawn_blocking(move || {
-        store.save(&key, &blob, facts)?;
-        store.prune(SystemTime::now(), STORE_BYTES_MAX, UNUSED_MAX);
-        Ok::<_, Fault>(())
-    });
+    let source = Source::new(*code.digest(), host.engine_fingerprint, SystemTime::now());
+    let saved = tokio::task::spawn_blocking(move || store.save(&key, source, &blob, facts));
     if let Ok(Err(fault)) = saved.await {
         tracing::warn!(target: "lazaret", error = %fault, "artifact not kept");
     }

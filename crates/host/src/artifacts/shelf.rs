@@ -95,6 +95,8 @@ struct Slots {
     hot_bytes: u64,
     /// Counts looks; what was looked at last has the highest number.
     looks: u64,
+    /// As many as there were when it was last told what was used.
+    looks_told: u64,
     under_way: HashMap<(Key, Purpose), Waiter>,
     refused: HashMap<(Key, u32), Refusal>,
     failures: Failures,
@@ -112,6 +114,7 @@ impl Shelf {
             hot: HashMap::new(),
             hot_bytes: 0,
             looks: 0,
+            looks_told: 0,
             under_way: HashMap::new(),
             refused: HashMap::new(),
             failures: Failures::new(rules),
@@ -164,6 +167,15 @@ impl Shelf {
     pub(crate) fn hot(&self) -> (usize, u64) {
         let slots = self.lock();
         (slots.hot.len(), slots.hot_bytes)
+    }
+
+    /// The artifacts in memory that somebody asked for since this was last asked.
+    pub(crate) fn used_lately(&self) -> Vec<Key> {
+        let mut slots = self.lock();
+        let (since, looks) = (slots.looks_told, slots.looks);
+        slots.looks_told = looks;
+        let used = slots.hot.iter().filter(|(_, hot)| hot.last_look > since);
+        used.map(|(key, _)| *key).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Slots> {
@@ -382,6 +394,17 @@ mod tests {
         assert!(is_hot(&shelf, 1));
         promise(&shelf, 3).settle(ready(40));
         assert!(is_hot(&shelf, 1) && is_hot(&shelf, 3) && !is_hot(&shelf, 2));
+    }
+
+    #[test]
+    fn what_was_used_from_memory_is_told_once() {
+        let shelf = shelf(100);
+        promise(&shelf, 1).settle(ready(1));
+        promise(&shelf, 2).settle(ready(1));
+        assert_eq!(shelf.used_lately().len(), 2);
+        assert!(shelf.used_lately().is_empty());
+        assert!(is_hot(&shelf, 2));
+        assert_eq!(shelf.used_lately(), [key(2)]);
     }
 
     #[test]
