@@ -21,7 +21,7 @@ use crate::{
     gate::Gate,
     judge::Waiting,
     metrics::Metrics,
-    pipeline,
+    pipeline::{self, Wanted},
     request::{Input, Output},
     worker::{Pool, QueueState, Spawner, Terms, Urgency},
 };
@@ -67,6 +67,8 @@ pub(crate) struct Call {
     pub(crate) params: Params,
     pub(crate) input: Input,
     pub(crate) limits: Limits,
+    /// Those of the host, if it brings none.
+    pub(crate) prepare_limits: Option<PrepareLimits>,
     pub(crate) retry: Retry,
     pub(crate) deadline: Option<Instant>,
     pub(crate) lane: Lane,
@@ -196,13 +198,31 @@ impl Host {
         code: &Code,
         params: &Params,
     ) -> Result<Answer<PrepareFacts>, Fault> {
-        self.make(code, params, Purpose::Execution).await
+        self.prepare_with(code, params, &self.shared.prepare_limits).await
+    }
+
+    /// The same under limits of this request's own. An artifact that is there is refused as it would be
+    /// if it were made now, but for the time that it took.
+    pub async fn prepare_with(
+        &self,
+        code: &Code,
+        params: &Params,
+        limits: &PrepareLimits,
+    ) -> Result<Answer<PrepareFacts>, Fault> {
+        self.make(Wanted::new(code, params, limits, Purpose::Execution)).await
     }
 
     /// Prepares code soon, because a call of it is to be expected. Nobody waits for it, and it waits
     /// for everybody else; a call that comes meanwhile makes it urgent.
     pub fn heads_up(&self, code: &Code, params: &Params) {
-        pipeline::prepare_soon(&self.shared, code, params);
+        self.heads_up_with(code, params, &self.shared.prepare_limits);
+    }
+
+    /// The same under limits of this request's own. Give those of the call that is to be expected: a
+    /// call under others does not wait for this preparation, but begins its own.
+    pub fn heads_up_with(&self, code: &Code, params: &Params, limits: &PrepareLimits) {
+        let wanted = Wanted::new(code, params, limits, Purpose::Execution);
+        pipeline::prepare_soon(&self.shared, &wanted);
     }
 
     /// Says whether code may be accepted at all: prepares it under the stricter limits.
@@ -211,23 +231,30 @@ impl Host {
         code: &Code,
         params: &Params,
     ) -> Result<Answer<PrepareFacts>, Fault> {
-        self.make(code, params, Purpose::Precheck).await
+        self.precheck_with(code, params, &self.shared.prepare_limits).await
     }
 
-    async fn make(
+    /// The same under limits of this request's own, as
+    /// [`ExecutorParams::prepare_limits`](crate::pvf::ExecutorParams::prepare_limits) gives them. The
+    /// answer is that of a preparation under these limits, also where an artifact is there that was made
+    /// under others.
+    pub async fn precheck_with(
         &self,
         code: &Code,
         params: &Params,
-        purpose: Purpose,
+        limits: &PrepareLimits,
     ) -> Result<Answer<PrepareFacts>, Fault> {
-        self.shared.metrics.code(code.len());
-        let request = match purpose {
+        self.make(Wanted::new(code, params, limits, Purpose::Precheck)).await
+    }
+
+    async fn make(&self, wanted: Wanted) -> Result<Answer<PrepareFacts>, Fault> {
+        self.shared.metrics.code(wanted.code.len());
+        let request = match wanted.purpose {
             Purpose::Execution => "prepare",
             Purpose::Precheck => "precheck",
         };
-        let (code, params) = (code.clone(), params.clone());
         let host = self.shared.clone();
-        self.admit(request, None, pipeline::prepare(host, code, params, purpose)).await
+        self.admit(request, None, pipeline::prepare(host, wanted)).await
     }
 
     /// Lets a request in, and counts it and its end.

@@ -3,6 +3,7 @@
 //! ```text
 //! key     the digest of everything that an artifact depends on
 //! file    the file format: a header that describes and proves the rest
+//! terms   what a preparation may take, and what one outcome says about other limits
 //! proof   whether a file is what its name says
 //! store   the cache directory: verified reads, crash-safe writes
 //! prune   what is removed from it, by age and size
@@ -19,6 +20,7 @@ mod proof;
 mod prune;
 mod shelf;
 mod store;
+mod terms;
 mod upkeep;
 
 pub use cache::{Cache, CacheFile, CacheHeader};
@@ -29,5 +31,6 @@ pub(crate) use key::Key;
 pub use proof::Damage;
 pub use prune::{CacheLimits, PruneReason, Pruned, PrunedFile};
 pub use shelf::Origin;
-pub(crate) use shelf::{Artifact, Found, Preparation, Promise, Purpose, Shelf, Waiter};
+pub(crate) use shelf::{Artifact, Found, Preparation, Promise, Shelf, Waiter};
+pub(crate) use terms::{Purpose, Terms};
 pub(crate) use upkeep::{Kept, look_after};

@@ -15,6 +15,7 @@ use super::{
     failures::{Failure, Failures, PrepareRetry},
     file::PrepareFacts,
     key::Key,
+    terms::Terms,
 };
 use crate::{
     blob::Blob,
@@ -34,13 +35,6 @@ const REFUSALS_MAX: usize = 1024;
 pub(crate) struct Artifact {
     pub(crate) blob: Blob,
     pub(crate) facts: PrepareFacts,
-}
-
-/// What a preparation is for, as far as it may be shared: the purposes have different limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Purpose {
-    Precheck,
-    Execution,
 }
 
 /// What came of a preparation; everyone who waited gets a copy.
@@ -97,8 +91,9 @@ struct Slots {
     looks: u64,
     /// As many as there were when it was last told what was used.
     looks_told: u64,
-    under_way: HashMap<(Key, Purpose), Waiter>,
-    refused: HashMap<(Key, u32), Refusal>,
+    under_way: HashMap<(Key, Terms), Waiter>,
+    /// By memory limit too, and under which terms.
+    refused: HashMap<(Key, u32), (Refusal, Terms)>,
     failures: Failures,
 }
 
@@ -122,8 +117,9 @@ impl Shelf {
         Arc::new(Self { slots: Mutex::new(slots), bytes_max })
     }
 
-    /// Looks for an artifact. A refusal may depend on the memory limit too.
-    pub(crate) fn find(self: &Arc<Self>, key: Key, memory_pages: u32, purpose: Purpose) -> Found {
+    /// Looks for an artifact. One that is hot may have been made under other terms: whether it would
+    /// do is for [`Terms::refuse`]. A refusal may depend on the memory limit too.
+    pub(crate) fn find(self: &Arc<Self>, key: Key, memory_pages: u32, terms: Terms) -> Found {
         let mut slots = self.lock();
         slots.looks += 1;
         let look = slots.looks;
@@ -131,24 +127,27 @@ impl Shelf {
             hot.last_look = look;
             return Found::Settled(Preparation::Ready(hot.artifact.clone(), Origin::Memory));
         }
-        if let Some(refusal) = slots.refused.get(&(key, memory_pages)) {
-            return Found::Settled(Preparation::Refused(refusal.clone()));
+        let refused = slots.refused.get(&(key, memory_pages));
+        if let Some(refusal) =
+            refused.and_then(|(refusal, earlier)| terms.inherit(earlier, refusal))
+        {
+            return Found::Settled(Preparation::Refused(refusal));
         }
-        if let Some(waiter) = slots.under_way.get(&(key, purpose)) {
+        if let Some(waiter) = slots.under_way.get(&(key, terms)) {
             return Found::UnderWay(waiter.clone());
         }
-        if let Some(failure) = slots.failures.stands(&(key, purpose), Instant::now()) {
+        if let Some(failure) = slots.failures.stands(&(key, terms), Instant::now()) {
             return Found::Settled(failure.clone().into());
         }
         let (settle, result) = watch::channel(None);
         // The one that begins it says how urgent it is.
         let waiter = Waiter { result, urgency: Arc::new(Urgency::new(HEADS_UP)) };
-        slots.under_way.insert((key, purpose), waiter.clone());
+        slots.under_way.insert((key, terms), waiter.clone());
         Found::Absent(Promise {
             shelf: self.clone(),
             key,
             memory_pages,
-            purpose,
+            terms,
             settle,
             waiter,
             is_kept: false,
@@ -206,7 +205,7 @@ pub(crate) struct Promise {
     shelf: Arc<Shelf>,
     key: Key,
     memory_pages: u32,
-    purpose: Purpose,
+    terms: Terms,
     settle: watch::Sender<Option<Preparation>>,
     waiter: Waiter,
     is_kept: bool,
@@ -225,7 +224,7 @@ impl Promise {
     /// Puts the result on the shelf and wakes everyone who waits.
     pub(crate) fn settle(mut self, result: Preparation) {
         let mut slots = self.shelf.lock();
-        let what = (self.key, self.purpose);
+        let what = (self.key, self.terms);
         match &result {
             Preparation::Ready(artifact, _) => {
                 slots.failures.forget(&what);
@@ -235,7 +234,8 @@ impl Promise {
                 if slots.refused.len() >= REFUSALS_MAX {
                     slots.refused.clear();
                 }
-                slots.refused.insert((self.key, self.memory_pages), refusal.clone());
+                let refused = (refusal.clone(), self.terms);
+                slots.refused.insert((self.key, self.memory_pages), refused);
             }
             Preparation::Refused(refusal) => {
                 slots.failures.note(what, Failure::Refused(refusal.clone()), Instant::now());
@@ -259,7 +259,7 @@ impl Drop for Promise {
     fn drop(&mut self) {
         // A kept one has cleared its place, which may be another's by now.
         if !self.is_kept {
-            self.shelf.lock().under_way.remove(&(self.key, self.purpose));
+            self.shelf.lock().under_way.remove(&(self.key, self.terms));
         }
     }
 }
@@ -300,7 +300,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::verdict::CodeStep;
+    use crate::{artifacts::Purpose, request::PrepareLimits, verdict::CodeStep};
 
     fn shelf(bytes_max: u64) -> Arc<Shelf> {
         Shelf::new(bytes_max, PrepareRetry::default())
@@ -310,6 +310,15 @@ mod tests {
         Key::new(&[n; 32], &Default::default(), &[0; 32])
     }
 
+    fn terms() -> Terms {
+        with_heap(1 << 30)
+    }
+
+    fn with_heap(heap_bytes_max: u64) -> Terms {
+        let limits = PrepareLimits { heap_bytes_max, ..PrepareLimits::default() };
+        Terms::new(Purpose::Execution, &limits)
+    }
+
     fn ready(bytes: usize) -> Preparation {
         let blob = Blob::from_parts(&[&vec![0; bytes]]).unwrap();
         let artifact = Artifact { blob, facts: PrepareFacts::default() };
@@ -317,14 +326,14 @@ mod tests {
     }
 
     fn promise(shelf: &Arc<Shelf>, n: u8) -> Promise {
-        match shelf.find(key(n), 1, Purpose::Execution) {
+        match shelf.find(key(n), 1, terms()) {
             Found::Absent(promise) => promise,
             _ => panic!("{n} is on the shelf"),
         }
     }
 
     fn is_hot(shelf: &Arc<Shelf>, n: u8) -> bool {
-        let found = shelf.find(key(n), 1, Purpose::Execution);
+        let found = shelf.find(key(n), 1, terms());
         matches!(found, Found::Settled(Preparation::Ready(_, Origin::Memory)))
     }
 
@@ -332,7 +341,7 @@ mod tests {
     async fn only_the_first_who_asks_prepares() {
         let shelf = shelf(100);
         let first = promise(&shelf, 1);
-        let Found::UnderWay(waiter) = shelf.find(key(1), 1, Purpose::Execution) else {
+        let Found::UnderWay(waiter) = shelf.find(key(1), 1, terms()) else {
             panic!("a second preparation of the same code");
         };
         first.settle(ready(1));
@@ -348,7 +357,7 @@ mod tests {
         }
         assert!(is_hot(&shelf, 0));
         let Found::Absent(one_more) =
-            shelf.find(Key::new(&[0; 32], &Default::default(), &[1; 32]), 1, Purpose::Execution)
+            shelf.find(Key::new(&[0; 32], &Default::default(), &[1; 32]), 1, terms())
         else {
             panic!("never prepared");
         };
@@ -371,7 +380,7 @@ mod tests {
         });
         failed.settle(Preparation::Failed(Fault::WorkerLost));
         let second = wakes.await.unwrap();
-        assert!(matches!(shelf.find(key(1), 1, Purpose::Execution), Found::UnderWay(_)));
+        assert!(matches!(shelf.find(key(1), 1, terms()), Found::UnderWay(_)));
         drop(second);
         drop(promise(&shelf, 1));
     }
@@ -412,9 +421,37 @@ mod tests {
         let shelf = shelf(100);
         let refusal = Refusal::Code { step: CodeStep::Compile, reason: "x".into() };
         promise(&shelf, 1).settle(Preparation::Refused(refusal));
-        let found = shelf.find(key(1), 1, Purpose::Execution);
+        let found = shelf.find(key(1), 1, terms());
         assert!(matches!(found, Found::Settled(Preparation::Refused(_))));
-        assert!(matches!(shelf.find(key(1), 2, Purpose::Execution), Found::Absent(_)));
+        assert!(matches!(shelf.find(key(1), 2, terms()), Found::Absent(_)));
+    }
+
+    #[test]
+    fn a_refusal_for_heap_is_none_for_a_request_that_allows_more() {
+        let shelf = shelf(100);
+        let refusal = Refusal::PrepareMemory { limit_bytes: 1 << 30 };
+        promise(&shelf, 1).settle(Preparation::Refused(refusal));
+        let found = shelf.find(key(1), 1, with_heap((1 << 30) - 1));
+        assert!(matches!(found, Found::Settled(Preparation::Refused(_))));
+        let Found::Absent(wider) = shelf.find(key(1), 1, with_heap(2 << 30)) else {
+            panic!("a refusal under another limit");
+        };
+        wider.settle(ready(1));
+        assert!(is_hot(&shelf, 1));
+    }
+
+    #[test]
+    fn requests_of_other_limits_share_neither_a_preparation_nor_its_failure() {
+        let shelf = shelf(100);
+        let first = promise(&shelf, 1);
+        let Found::Absent(other) = shelf.find(key(1), 1, with_heap(2 << 30)) else {
+            panic!("one preparation under two limits");
+        };
+        first.settle(Preparation::Inconclusive(Doubt::OutOfMemory));
+        assert!(matches!(shelf.find(key(1), 1, with_heap(2 << 30)), Found::UnderWay(_)));
+        drop(other);
+        assert!(matches!(shelf.find(key(1), 1, terms()), Found::Settled(_)));
+        assert!(matches!(shelf.find(key(1), 1, with_heap(2 << 30)), Found::Absent(_)));
     }
 
     #[test]
@@ -422,7 +459,7 @@ mod tests {
         let too_long = || Preparation::Refused(Refusal::PrepareCpu { limit_micros: 1 });
         let slow = shelf(100);
         promise(&slow, 2).settle(too_long());
-        let found = slow.find(key(2), 1, Purpose::Execution);
+        let found = slow.find(key(2), 1, terms());
         assert!(matches!(found, Found::Settled(Preparation::Refused(_))));
         let rules = PrepareRetry { cool_down: Duration::ZERO, ..PrepareRetry::default() };
         let quick = Shelf::new(100, rules);
