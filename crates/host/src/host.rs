@@ -12,7 +12,7 @@ use lazaret_wire::{
 
 use crate::{
     Answer, Builder, Code, Fault, Group, Inspection, JailLevel, Lane, Lanes, Limits, Params,
-    PrepareFacts, PrepareLimits, Retry,
+    PreparationState, PrepareFacts, PrepareLimits, Retry,
     artifacts::{Kept, Purpose, Shelf, look_after},
     breaker::Breaker,
     builder::Workers,
@@ -223,6 +223,11 @@ impl Host {
     pub fn heads_up_with(&self, code: &Code, params: &Params, limits: &PrepareLimits) {
         let wanted = Wanted::new(code, params, limits, Purpose::Execution);
         pipeline::prepare_soon(&self.shared, &wanted);
+    }
+
+    /// How far the preparation of code is, whoever asked for it. For people who wait; a call need not ask.
+    pub fn preparation(&self, code: &Code, params: &Params) -> PreparationState {
+        pipeline::preparation(&self.shared, code, params)
     }
 
     /// Says whether code may be accepted at all: prepares it under the stricter limits.

@@ -14,8 +14,8 @@ use lazaret_wire::{
 use tokio::{sync::oneshot, time::timeout_at};
 
 use crate::{
-    Answer, ArtifactUse, Code, Doubt, Fault, Inspection, LogLine, Origin, Params, PrepareFacts,
-    PrepareLimits, Refusal, Retry, Usage, Verdict,
+    Answer, ArtifactUse, Code, Doubt, Fault, Inspection, LogLine, Origin, Params, PreparationState,
+    PrepareFacts, PrepareLimits, Refusal, Retry, Usage, Verdict,
     artifacts::{Artifact, Found, Key, Preparation, Promise, Purpose, Source, Terms, Waiter},
     blob::Blob,
     breaker::is_death,
@@ -402,6 +402,11 @@ impl From<Fault> for Ran {
             blob: None,
         }
     }
+}
+
+/// How far the preparation of code is.
+pub(crate) fn preparation(host: &Shared, code: &Code, params: &Params) -> PreparationState {
+    host.shelf.state(&key(host, code, params), params.memory_pages_max)
 }
 
 fn key(host: &Shared, code: &Code, params: &Params) -> Key {

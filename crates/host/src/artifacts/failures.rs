@@ -72,6 +72,14 @@ impl Failures {
         (!forgotten && !may_retry).then_some(failure)
     }
 
+    /// How often preparations of this failed, the most under any terms.
+    pub(crate) fn tries(&self, key: &Key, now: Instant) -> Option<u32> {
+        let lasts =
+            |known: &Known| now.saturating_duration_since(known.last) < self.rules.forgotten_after;
+        let of_key = self.known.iter().filter(|((of, _), known)| of == key && lasts(known));
+        of_key.map(|(_, known)| known.tries).max()
+    }
+
     pub(crate) fn note(&mut self, what: (Key, Terms), failure: Failure, now: Instant) {
         let rules = self.rules;
         self.known

@@ -30,7 +30,7 @@ pub(crate) use file::Source;
 pub(crate) use key::Key;
 pub use proof::Damage;
 pub use prune::{CacheLimits, PruneReason, Pruned, PrunedFile};
-pub use shelf::Origin;
 pub(crate) use shelf::{Artifact, Found, Preparation, Promise, Shelf, Waiter};
+pub use shelf::{Origin, PreparationState};
 pub(crate) use terms::{Purpose, Terms};
 pub(crate) use upkeep::{Kept, look_after};
