@@ -93,8 +93,7 @@ fn show(file: &CacheFile, engine: Option<[u8; 32]>) {
 
 fn object(file: &CacheFile, engine: Option<[u8; 32]>) -> Value {
     let header = file.header.as_ref().ok();
-    let of_header =
-        |value: fn(&CacheHeader) -> Value| header.map_or(Value::Null, |header| value(header));
+    let of_header = |value: fn(&CacheHeader) -> Value| header.map_or(Value::Null, value);
     json!({
         "name": file.name,
         "bytes": file.bytes,
