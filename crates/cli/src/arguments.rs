@@ -65,6 +65,13 @@ pub(crate) enum Verb {
     Pvf(PvfVerb),
     /// Prepare code for later calls, so that they find its artifact in the cache
     Prepare(Files),
+    /// The artifact cache: what lies there, whether it is whole, and less of it
+    #[command(
+        subcommand,
+        after_help = "Exit codes: 0 done (verify: every file is whole), 1 verify: some file is damaged, \
+                      2 there is no such directory, 4 fault of this machine."
+    )]
+    Cache(CacheVerb),
     /// Say which layers of the jail this machine gives, and how to mend what it does not
     #[command(
         after_help = "Exit codes: 0 the strict jail holds and the canary ran, 1 something of that is \
@@ -81,6 +88,26 @@ pub(crate) enum PvfVerb {
     Precheck(Files),
     /// Say what code is, without compiling it
     Inspect(Inspect),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheVerb {
+    /// List the artifacts, what was used last first; reads their headers only
+    List,
+    /// Read every artifact and compare it with its digest; removes nothing
+    Verify,
+    /// Remove what went unused and what there is no room for; hosts may go on meanwhile
+    Prune(Prune),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Prune {
+    /// Remove what nobody used for this long, as in 30m or 12h [default: 24h]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) older_than: Option<Duration>,
+    /// Leave no more than this many bytes, as in 5000000, 500M or 2G [default: 10G]
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    pub(crate) bytes_max: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -237,6 +264,23 @@ fn parse_time(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A number of bytes, or of K, M, G or T of them by 1024.
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    const ACCEPTED: &str = "a number of bytes is accepted, as in 5000000, 500M or 2G";
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let shift = match unit {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return Err(ACCEPTED.into()),
+    };
+    let number: u64 = number.parse().map_err(|_| ACCEPTED)?;
+    number.checked_mul(1 << shift).ok_or_else(|| ACCEPTED.into())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -269,6 +313,15 @@ mod tests {
         assert_eq!(parse_time("1.5s"), Ok(Duration::from_millis(1500)));
         for wrong in ["", "5", "ms", "0s", "-1s", "1 year", "1e400s", "nans"] {
             assert!(parse_time(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn bytes_may_have_a_unit() {
+        assert_eq!(parse_bytes("0"), Ok(0));
+        assert_eq!(parse_bytes("500M"), Ok(500 << 20));
+        for wrong in ["", "G", "-1", "1.5G", "2 G", "1X", "99999999999999999999", "99999999T"] {
+            assert!(parse_bytes(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -7,6 +7,7 @@
 #[macro_use]
 mod say;
 mod arguments;
+mod cache;
 mod doctor;
 mod errors;
 mod executor_params;
@@ -52,6 +53,7 @@ async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         }
         Verb::Pvf(PvfVerb::Inspect(verb)) => pvf::inspect::run(global, verb).await?,
         Verb::Prepare(verb) => prepare::run(global, verb, prepare::How::Prepare).await?,
+        Verb::Cache(verb) => cache::run(global, verb)?,
         Verb::Doctor => return Ok(doctor::run(global).await.into()),
     };
     Ok(ending.into())

@@ -29,9 +29,9 @@ async fn is_served(host: &Host, salt: u32) -> Origin {
 }
 
 /// A program that validates one block with this cache.
-fn program(folder: &Path, cache: &Path) -> Command {
+fn program(folder: &Path, cache: &Path, wat: &str) -> Command {
     let (code, params) = (folder.join("code.wat"), folder.join("params"));
-    fs::write(&code, WAT).unwrap();
+    fs::write(&code, wat).unwrap();
     fs::write(&params, [0; 40]).unwrap();
     let mut program = Command::new(PROGRAM);
     program.args(["pvf", "validate", "--accept-weaker-jail", "--cache"]).arg(cache);
@@ -71,17 +71,62 @@ fn a_full_disk_costs_the_cache_and_not_the_answer() {
     let script = r#"mount -t tmpfs -o size=4k,mode=700 none "$0" || exit 99
         "$@" || exit
         ls -A "$0" | wc -l | grep -qx 0 || exit 98"#;
-    let inside = program(folder.path(), &cache);
-    let mut outside = Command::new("unshare");
-    outside.args(["--user", "--map-root-user", "--mount", "sh", "-c", script]).arg(&cache);
-    let ended = outside.arg(inside.get_program()).args(inside.get_args()).output();
-    let ended = match ended {
-        Ok(ended) if ended.status.code() != Some(99) && !is_unshare_refused(&ended.stderr) => ended,
-        other => return skipped(1, &format!("a full disk: no file system of our own ({other:?})")),
+    let Some(said) = said_inside(script, &cache, &program(folder.path(), &cache, WAT)) else {
+        return skipped(1, "a full disk: no file system of our own");
     };
-    let said = String::from_utf8_lossy(&ended.stderr);
-    assert!(ended.status.success(), "{:?}: {said}", ended.status);
     assert!(said.contains("artifact not kept"), "{said}");
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_serves_what_it_holds_and_costs_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("cache");
+    let made = program(folder.path(), &cache, WAT).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let before = entries(&cache);
+    let script = r#"mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" || exit 99
+        "$@""#;
+    let Some(said) = said_inside(script, &cache, &program(folder.path(), &cache, WAT)) else {
+        return skipped(1, "a read-only cache: no mounts of our own");
+    };
+    assert!(!said.contains("artifact"), "it was not served from the cache: {said}");
+    let other = WAT.replace("1024", "1025");
+    let said = said_inside(script, &cache, &program(folder.path(), &cache, &other));
+    let said = said.expect("it was possible before");
+    assert!(said.contains("artifact not kept"), "{said}");
+    assert_eq!(entries(&cache), before);
+}
+
+/// Runs a program in a shell with mounts of its own, and gives what it said on standard error; `None`
+/// where that is not allowed, or where the shell ended with 99.
+fn said_inside(script: &str, cache: &Path, inside: &Command) -> Option<String> {
+    let mut outside = Command::new("unshare");
+    outside.args(["--user", "--map-root-user", "--mount", "sh", "-c", script]).arg(cache);
+    let ended = outside.arg(inside.get_program()).args(inside.get_args()).output().ok()?;
+    if ended.status.code() == Some(99) || is_unshare_refused(&ended.stderr) {
+        return None;
+    }
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(ended.status.success(), "{:?}: {said}", ended.status);
+    Some(said)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cache_keeps_within_its_limit_while_a_host_writes_there() {
+    let cache = tempfile::tempdir().unwrap();
+    let host = started(builder(cache.path()).hot_bytes_max(0)).await;
+    assert_eq!(is_served(&host, 0).await, Origin::Prepared);
+    let file_bytes = fs::metadata(entries(cache.path()).remove(0)).unwrap().len();
+    drop(host);
+    let limit = 4 * file_bytes;
+    let host = started(builder(cache.path()).hot_bytes_max(0).cache_bytes_max(limit)).await;
+    for salt in 1..12 {
+        assert_eq!(is_served(&host, salt).await, Origin::Prepared);
+    }
+    let bytes = |path: &std::path::PathBuf| fs::metadata(path).unwrap().len();
+    let left: u64 = entries(cache.path()).iter().map(bytes).sum();
+    assert!(left <= limit && left > 0, "{left} bytes of {limit}");
+    assert_eq!(is_served(&host, 11).await, Origin::Disk);
 }
 
 fn is_unshare_refused(said: &[u8]) -> bool {

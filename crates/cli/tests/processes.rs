@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::{fs, process::Command, time::Duration};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 use lazaret::{
     Doubt, Fault, PrepareLimits, Refusal, Retry, Verdict, Vote,
@@ -205,9 +205,8 @@ async fn a_dropped_host_takes_its_workers_with_it() {
 
 /// Ends every worker, so that the next request starts one.
 async fn end_workers() {
-    for worker in descendants(me()) {
-        kill(worker.pid);
-    }
+    // Their jobs go with them.
+    descendants(me()).iter().filter(|worker| worker.parent == me()).for_each(|w| kill(w.pid));
     until("the workers to end", || descendants(me()).is_empty().then_some(())).await;
 }
 
@@ -243,13 +242,17 @@ async fn a_program_that_is_overwritten_where_it_stands_is_a_fault_and_no_verdict
     fs::copy(PROGRAM, &program).unwrap();
     let builder = builder(&folder.path().join("cache")).worker_program(&program);
     let host = started(builder).await;
-    // The kernel keeps a program that runs from being written.
     end_workers().await;
-    fs::copy("/bin/true", &program).unwrap();
+    overwritten("/bin/true", &program).await;
     let answer = host.validate(&trivial(0), block(), &Settings::default()).await;
     assert_eq!(pvf::vote(&answer), Vote::Abstain);
     assert!(matches!(answer, Err(Fault::NoGreeting(_) | Fault::Spawn(_))), "{answer:?}");
-    fs::copy(PROGRAM, &program).unwrap();
+    overwritten(PROGRAM, &program).await;
     let answer = host.validate(&trivial(0), block(), &Settings::default()).await;
     returned(&answer.unwrap());
+}
+
+/// The kernel keeps a program from being written for as long as the last job runs it (ETXTBSY).
+async fn overwritten(from: &str, program: &Path) {
+    until("nobody who runs the program", || fs::copy(from, program).ok()).await;
 }

@@ -6,7 +6,8 @@ use std::{
 };
 
 use crate::{
-    Fault, Host, JailLevel, Lanes, PrepareLimits, PrepareRetry, cgroup::Place, queue::Room,
+    CacheLimits, Fault, Host, JailLevel, Lanes, PrepareLimits, PrepareRetry, cgroup::Place,
+    queue::Room,
 };
 
 /// Requests that may wait in one lane for a worker of one role.
@@ -63,6 +64,7 @@ impl Workers {
 #[must_use]
 pub struct Builder {
     pub(crate) cache_dir: Option<PathBuf>,
+    pub(crate) cache_limits: CacheLimits,
     pub(crate) worker_program: Option<PathBuf>,
     pub(crate) jail: JailLevel,
     pub(crate) lanes: Lanes,
@@ -82,6 +84,7 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             cache_dir: None,
+            cache_limits: CacheLimits::default(),
             worker_program: None,
             jail: JailLevel::Strict,
             lanes: Lanes::pvf(),
@@ -104,6 +107,21 @@ impl Builder {
     /// is made if need be and must be writable by nobody else.
     pub fn cache_dir(mut self, directory: impl AsRef<Path>) -> Self {
         self.cache_dir = Some(directory.as_ref().to_owned());
+        self
+    }
+
+    /// Bytes of artifacts in the cache directory before the least recently used go; 10 GiB by default.
+    /// A host knows what it wrote itself; what others wrote to a shared directory it sees within 10
+    /// minutes.
+    pub fn cache_bytes_max(mut self, bytes: u64) -> Self {
+        self.cache_limits.bytes_max = bytes;
+        self
+    }
+
+    /// How long an artifact in the cache directory may go unused; 24 hours by default. Use from memory
+    /// counts.
+    pub fn cache_unused_max(mut self, time: Duration) -> Self {
+        self.cache_limits.unused_max = time;
         self
     }
 

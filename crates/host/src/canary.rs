@@ -109,6 +109,7 @@ async fn run(host: &Arc<Shared>) -> Result<Answer<Validated>, Wrong> {
         params: Params { code_format: CodeFormat::Text, ..Params::default() },
         input: Input { pieces: [block].into(), form: work::Input::PvfEncoded },
         limits: Limits::default(),
+        prepare_limits: None,
         retry: Retry::Once,
         deadline: None,
         lane: Lane::DISPUTE,

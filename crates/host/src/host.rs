@@ -5,7 +5,7 @@ use std::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use lazaret_wire::{
@@ -17,8 +17,8 @@ use tracing::Instrument;
 
 use crate::{
     Answer, Builder, Code, Fault, Group, Inspection, JailLevel, Lane, Lanes, Limits, Params,
-    PrepareFacts, PrepareLimits, Retry, Usage,
-    artifacts::{Purpose, STORE_BYTES_MAX, Shelf, Store, UNUSED_MAX},
+    PreparationState, PrepareFacts, PrepareLimits, Retry, Usage,
+    artifacts::{Kept, Purpose, Shelf, look_after},
     breaker::Breaker,
     builder::Workers,
     canary::Canary,
@@ -26,7 +26,7 @@ use crate::{
     gate::Gate,
     judge::Waiting,
     metrics::Metrics,
-    pipeline,
+    pipeline::{self, Wanted},
     request::{Input, Output},
     worker::{Pool, QueueState, Spawner, Terms, Urgency},
 };
@@ -48,7 +48,7 @@ pub(crate) struct Shared {
     pub(crate) breaker: Mutex<Breaker>,
     pub(crate) canary: Canary,
     pub(crate) shelf: Arc<Shelf>,
-    pub(crate) store: Option<Store>,
+    pub(crate) store: Option<Kept>,
     pub(crate) prepare_limits: PrepareLimits,
     pub(crate) engine_fingerprint: [u8; 32],
     pub(crate) waiting: Waiting,
@@ -74,6 +74,8 @@ pub(crate) struct Call {
     pub(crate) params: Params,
     pub(crate) input: Input,
     pub(crate) limits: Limits,
+    /// Those of the host, if it brings none.
+    pub(crate) prepare_limits: Option<PrepareLimits>,
     pub(crate) retry: Retry,
     pub(crate) deadline: Option<Instant>,
     pub(crate) lane: Lane,
@@ -119,11 +121,11 @@ impl Host {
         let execute_workers = pool(Role::Execute, settings.lanes, settings.execute_workers);
         let prepare_workers =
             pool(Role::Prepare, Lanes::of_preparation(), settings.prepare_workers);
-        let store = settings.cache_dir.as_deref().map(Store::open).transpose()?;
+        let open = |directory| Kept::open(directory, settings.cache_limits.clone());
+        let store = settings.cache_dir.as_deref().map(open).transpose()?;
+        let shelf = Shelf::new(settings.hot_bytes_max, settings.prepare_retry);
         if let Some(store) = store.clone() {
-            tokio::task::spawn_blocking(move || {
-                store.prune(SystemTime::now(), STORE_BYTES_MAX, UNUSED_MAX);
-            });
+            tokio::spawn(look_after(store, Arc::downgrade(&shelf)));
         }
         let urgency = Urgency::new(Lane::default());
         let facts = execute_workers.lease(&urgency).await?.facts()?.clone();
@@ -139,7 +141,7 @@ impl Host {
             requests: AtomicU64::new(1),
             breaker: Mutex::new(Breaker::new(settings.deaths_max)),
             canary: Canary::default(),
-            shelf: Shelf::new(settings.hot_bytes_max, settings.prepare_retry),
+            shelf,
             store,
             prepare_limits: settings.prepare_limits,
             engine_fingerprint: facts.engine_fingerprint,
@@ -164,6 +166,12 @@ impl Host {
     /// Which layers of the jail are on.
     pub fn security(&self) -> &Security {
         &self.shared.security
+    }
+
+    /// Identifies the engine of this host's workers: its version and settings, the target, and the
+    /// features of this CPU. Artifacts of another engine are not used.
+    pub fn engine_fingerprint(&self) -> [u8; 32] {
+        self.shared.engine_fingerprint
     }
 
     /// Calls code once with one input, preparing the code first if need be. Dropping the future
@@ -198,14 +206,37 @@ impl Host {
         code: &Code,
         params: &Params,
     ) -> Result<Answer<PrepareFacts>, Fault> {
-        self.make(code, params, Purpose::Execution).await
+        self.prepare_with(code, params, &self.shared.prepare_limits).await
+    }
+
+    /// The same under limits of this request's own. An artifact that is there is refused as it would be
+    /// if it were made now, but for the time that it took.
+    pub async fn prepare_with(
+        &self,
+        code: &Code,
+        params: &Params,
+        limits: &PrepareLimits,
+    ) -> Result<Answer<PrepareFacts>, Fault> {
+        self.make(Wanted::new(code, params, limits, Purpose::Execution)).await
     }
 
     /// Prepares code soon, because a call of it is to be expected. Nobody waits for it, and it waits
     /// for everybody else; a call that comes meanwhile makes it urgent. Must be called inside a tokio
     /// runtime.
     pub fn heads_up(&self, code: &Code, params: &Params) {
-        pipeline::prepare_soon(&self.shared, code, params);
+        self.heads_up_with(code, params, &self.shared.prepare_limits);
+    }
+
+    /// The same under limits of this request's own. Give those of the call that is to be expected: a
+    /// call under others does not wait for this preparation, but begins its own.
+    pub fn heads_up_with(&self, code: &Code, params: &Params, limits: &PrepareLimits) {
+        let wanted = Wanted::new(code, params, limits, Purpose::Execution);
+        pipeline::prepare_soon(&self.shared, &wanted);
+    }
+
+    /// How far the preparation of code is, whoever asked for it. For people who wait; a call need not ask.
+    pub fn preparation(&self, code: &Code, params: &Params) -> PreparationState {
+        pipeline::preparation(&self.shared, code, params)
     }
 
     /// Says whether code may be accepted at all: prepares it under the stricter limits.
@@ -214,23 +245,30 @@ impl Host {
         code: &Code,
         params: &Params,
     ) -> Result<Answer<PrepareFacts>, Fault> {
-        self.make(code, params, Purpose::Precheck).await
+        self.precheck_with(code, params, &self.shared.prepare_limits).await
     }
 
-    async fn make(
+    /// The same under limits of this request's own, as
+    /// [`ExecutorParams::prepare_limits`](crate::pvf::ExecutorParams::prepare_limits) gives them. The
+    /// answer is that of a preparation under these limits, also where an artifact is there that was made
+    /// under others.
+    pub async fn precheck_with(
         &self,
         code: &Code,
         params: &Params,
-        purpose: Purpose,
+        limits: &PrepareLimits,
     ) -> Result<Answer<PrepareFacts>, Fault> {
-        self.shared.metrics.code(code.len());
-        let request = match purpose {
+        self.make(Wanted::new(code, params, limits, Purpose::Precheck)).await
+    }
+
+    async fn make(&self, wanted: Wanted) -> Result<Answer<PrepareFacts>, Fault> {
+        self.shared.metrics.code(wanted.code.len());
+        let request = match wanted.purpose {
             Purpose::Execution => "prepare",
             Purpose::Precheck => "precheck",
         };
-        let (code, params) = (code.clone(), params.clone());
         let host = self.shared.clone();
-        self.admit(request, None, pipeline::prepare(host, code, params, purpose)).await
+        self.admit(request, None, pipeline::prepare(host, wanted)).await
     }
 
     /// Lets a request in, and counts it and its end.

@@ -25,7 +25,7 @@
 //!     })
 //! }
 //! ```
-//! `examples/validate.rs` is the whole of such a program.
+//! `examples/validate.rs` is the whole of such a program. Programs that are not async use [`blocking`].
 //!
 //! # What this crate never does
 //!
@@ -38,6 +38,7 @@
 mod bug;
 mod artifacts;
 mod blob;
+pub mod blocking;
 mod breaker;
 mod builder;
 mod canary;
@@ -58,7 +59,10 @@ mod verdict;
 mod words;
 mod worker;
 
-pub use artifacts::{Origin, PrepareFacts, PrepareRetry};
+pub use artifacts::{
+    Cache, CacheFile, CacheHeader, CacheLimits, Damage, Origin, PreparationState, PrepareFacts,
+    PrepareRetry, PruneReason, Pruned, PrunedFile,
+};
 pub use builder::{Builder, Patience};
 pub use code::{CODE_BYTES_MAX, Code, CodeError};
 pub use gate::Group;

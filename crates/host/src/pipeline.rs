@@ -15,11 +15,9 @@ use tokio::{sync::oneshot, time::timeout_at};
 use tracing::Instrument;
 
 use crate::{
-    Answer, ArtifactUse, Code, Doubt, Fault, Inspection, LogLine, Origin, Params, PrepareFacts,
-    Refusal, Retry, Usage, Verdict,
-    artifacts::{
-        Artifact, Found, Key, Preparation, Promise, Purpose, STORE_BYTES_MAX, UNUSED_MAX, Waiter,
-    },
+    Answer, ArtifactUse, Code, Doubt, Fault, Inspection, LogLine, Origin, Params, PreparationState,
+    PrepareFacts, PrepareLimits, Refusal, Retry, Usage, Verdict,
+    artifacts::{Artifact, Found, Key, Preparation, Promise, Purpose, Source, Terms, Waiter},
     blob::Blob,
     breaker::is_death,
     canary,
@@ -52,6 +50,30 @@ struct Order<A> {
     deadline: Option<Instant>,
     /// Gives the memfds that go with it, once there is a worker: what waits holds no descriptor.
     attached: A,
+}
+
+/// Code that is to be prepared, and under which limits.
+#[derive(Clone)]
+pub(crate) struct Wanted {
+    pub(crate) code: Code,
+    pub(crate) purpose: Purpose,
+    params: Params,
+    limits: PrepareLimits,
+}
+
+impl Wanted {
+    pub(crate) fn new(
+        code: &Code,
+        params: &Params,
+        limits: &PrepareLimits,
+        purpose: Purpose,
+    ) -> Self {
+        Self { code: code.clone(), purpose, params: params.clone(), limits: limits.clone() }
+    }
+
+    fn terms(&self) -> Terms {
+        Terms::new(self.purpose, &self.limits)
+    }
 }
 
 /// Calls code once, and learns from how that ended.
@@ -99,11 +121,13 @@ pub(crate) async fn call(host: Arc<Shared>, call: Call) -> Result<Answer<Output>
         params: call.params.clone(),
         limits: call.limits.for_execute(&call.params),
     });
+    let prepare_limits = call.prepare_limits.as_ref().unwrap_or(&host.prepare_limits);
+    let wanted = Wanted::new(&call.code, &call.params, prepare_limits, Purpose::Execution);
     let mut attempt = 1;
     loop {
         // A preparation that is under way goes on without us.
-        let prepared = artifact(&host, &call.code, &call.params, Purpose::Execution, CRITICAL);
-        let prepared = timeout_at(or_never(call.deadline), prepared).await;
+        let prepared =
+            timeout_at(or_never(call.deadline), artifact(&host, &wanted, CRITICAL)).await;
         let prepared = prepared.map_err(|_| Fault::Deadline)?;
         let (artifact, origin) = match prepared {
             Preparation::Ready(artifact, origin) => (artifact, origin),
@@ -114,6 +138,9 @@ pub(crate) async fn call(host: Arc<Shared>, call: Call) -> Result<Answer<Output>
             }
             Preparation::Failed(fault) => return Err(fault),
         };
+        if let Some(refusal) = wanted.terms().refuse(&artifact.facts) {
+            return Ok(unrun(Verdict::Refused(refusal)));
+        }
         let order = Order {
             asked: Asked::Execute,
             work: work.clone(),
@@ -155,33 +182,27 @@ pub(crate) async fn call(host: Arc<Shared>, call: Call) -> Result<Answer<Output>
 /// Prepares code, or finds that it is prepared.
 pub(crate) async fn prepare(
     host: Arc<Shared>,
-    code: Code,
-    params: Params,
-    purpose: Purpose,
+    wanted: Wanted,
 ) -> Result<Answer<PrepareFacts>, Fault> {
-    let limit = host.prepare_limits.precheck_cpu;
-    let (artifact, origin) = match artifact(&host, &code, &params, purpose, ASKED).await {
+    let (artifact, origin) = match artifact(&host, &wanted, ASKED).await {
         Preparation::Ready(artifact, origin) => (artifact, origin),
         Preparation::Refused(refusal) => return Ok(unrun(Verdict::Refused(refusal))),
         Preparation::Inconclusive(doubt) => return Ok(unrun(Verdict::Inconclusive(doubt))),
         Preparation::Failed(fault) => return Err(fault),
     };
-    // An artifact that was made under the lenient limit passes only if it would have under this one.
-    let limit_micros = limit.as_micros() as u64;
-    let verdict = match purpose {
-        Purpose::Precheck if artifact.facts.cpu_micros > limit_micros => {
-            Verdict::Refused(Refusal::PrepareCpu { limit_micros })
-        }
-        _ => Verdict::Returned(artifact.facts),
+    // An artifact that was made under wider limits passes only if it would have under these.
+    let verdict = match wanted.terms().refuse(&artifact.facts) {
+        Some(refusal) => Verdict::Refused(refusal),
+        None => Verdict::Returned(artifact.facts),
     };
     let artifact = Some(artifact_use(&artifact, origin));
     Ok(Answer { artifact, ..unrun(verdict) })
 }
 
 /// Begins to prepare code, if nobody has.
-pub(crate) fn prepare_soon(host: &Arc<Shared>, code: &Code, params: &Params) {
+pub(crate) fn prepare_soon(host: &Arc<Shared>, wanted: &Wanted) {
     // Whether it is there already or under way, nobody waits.
-    let _ = begin_artifact(host, code, params, Purpose::Execution, HEADS_UP);
+    let _ = begin_artifact(host, wanted, HEADS_UP);
 }
 
 /// Says what code is.
@@ -214,29 +235,17 @@ pub(crate) async fn inspect(
 }
 
 /// The artifact of code under params: from memory, from disk, or prepared, once for all who ask.
-async fn artifact(
-    host: &Arc<Shared>,
-    code: &Code,
-    params: &Params,
-    purpose: Purpose,
-    lane: Lane,
-) -> Preparation {
-    match begin_artifact(host, code, params, purpose, lane) {
+async fn artifact(host: &Arc<Shared>, wanted: &Wanted, lane: Lane) -> Preparation {
+    match begin_artifact(host, wanted, lane) {
         Ok(waiter) => waiter.settled().await,
         Err(settled) => settled,
     }
 }
 
 /// Sees to it that somebody prepares the artifact, at least as urgently as the lane says.
-fn begin_artifact(
-    host: &Arc<Shared>,
-    code: &Code,
-    params: &Params,
-    purpose: Purpose,
-    lane: Lane,
-) -> Result<Waiter, Preparation> {
-    let key = key(host, code, params);
-    match host.shelf.find(key, params.memory_pages_max, purpose) {
+fn begin_artifact(host: &Arc<Shared>, wanted: &Wanted, lane: Lane) -> Result<Waiter, Preparation> {
+    let key = key(host, &wanted.code, &wanted.params);
+    match host.shelf.find(key, wanted.params.memory_pages_max, wanted.terms()) {
         Found::Settled(settled) => Err(settled),
         Found::UnderWay(waiter) => {
             waiter.urgency.raise(lane);
@@ -246,27 +255,19 @@ fn begin_artifact(
             let waiter = promise.waiter();
             waiter.urgency.raise(lane);
             // A task of its own, so that it survives the request that began it.
-            let (code, params) = (code.clone(), params.clone());
-            let kept = keep(promise, host.clone(), key, code, params, purpose);
+            let kept = keep(promise, host.clone(), key, wanted.clone());
             tokio::spawn(kept.in_current_span());
             Ok(waiter)
         }
     }
 }
 
-async fn keep(
-    promise: Promise,
-    host: Arc<Shared>,
-    key: Key,
-    code: Code,
-    params: Params,
-    purpose: Purpose,
-) {
+async fn keep(promise: Promise, host: Arc<Shared>, key: Key, wanted: Wanted) {
     let urgency = promise.urgency().clone();
     let made = async {
         match load(&host, key).await {
             Some(artifact) => Ok(Preparation::Ready(artifact, Origin::Disk)),
-            None => Ok(compile(&host, key, &code, &params, (purpose, &urgency)).await),
+            None => Ok(compile(&host, key, &wanted, &urgency).await),
         }
     };
     let settled = match host.gate.enter(None) {
@@ -285,23 +286,17 @@ async fn load(host: &Shared, key: Key) -> Option<Arc<Artifact>> {
 }
 
 /// Compiles in a job and keeps what comes of it.
-async fn compile(
-    host: &Arc<Shared>,
-    key: Key,
-    code: &Code,
-    params: &Params,
-    (purpose, urgency): (Purpose, &Urgency),
-) -> Preparation {
-    let limits = &host.prepare_limits;
-    let (asked, cpu) = match purpose {
-        Purpose::Precheck => (Asked::Precheck, limits.precheck_cpu),
-        Purpose::Execution => (Asked::PrepareToExecute, limits.execution_cpu),
+async fn compile(host: &Arc<Shared>, key: Key, wanted: &Wanted, urgency: &Urgency) -> Preparation {
+    let Wanted { code, params, limits, purpose } = wanted;
+    let asked = match purpose {
+        Purpose::Precheck => Asked::Precheck,
+        Purpose::Execution => Asked::PrepareToExecute,
     };
     let work = Work::Prepare(Prepare {
         params: params.clone(),
         code_bytes_max: limits.code_bytes_max,
         artifact_bytes_max: limits.artifact_bytes_max,
-        limits: limits.for_prepare(cpu),
+        limits: limits.for_prepare(limits.cpu(*purpose)),
     });
     let mut attempt = 1;
     loop {
@@ -327,7 +322,7 @@ async fn compile(
                         heap_bytes_peak: prepared.heap_bytes_peak,
                         code_bytes: prepared.code_bytes,
                     };
-                    save(host, key, &blob, facts).await;
+                    save(host, key, code, &blob, facts).await;
                     Preparation::Ready(Arc::new(Artifact { blob, facts }), Origin::Prepared)
                 }
             },
@@ -340,14 +335,11 @@ async fn compile(
 
 /// Writes the artifact to the cache directory. A cache that cannot be written costs the next host
 /// time, and this request nothing.
-async fn save(host: &Shared, key: Key, blob: &Blob, facts: PrepareFacts) {
+async fn save(host: &Shared, key: Key, code: &Code, blob: &Blob, facts: PrepareFacts) {
     let Some(store) = host.store.clone() else { return };
     let blob = blob.clone();
-    let saved = tokio::task::spawn_blocking(move || {
-        store.save(&key, &blob, facts)?;
-        store.prune(SystemTime::now(), STORE_BYTES_MAX, UNUSED_MAX);
-        Ok::<_, Fault>(())
-    });
+    let source = Source::new(*code.digest(), host.engine_fingerprint, SystemTime::now());
+    let saved = tokio::task::spawn_blocking(move || store.save(&key, source, &blob, facts));
     if let Ok(Err(fault)) = saved.await {
         tracing::warn!(target: "lazaret", error = %fault, "artifact not kept");
     }
@@ -414,6 +406,11 @@ impl From<Fault> for Ran {
             blob: None,
         }
     }
+}
+
+/// How far the preparation of code is.
+pub(crate) fn preparation(host: &Shared, code: &Code, params: &Params) -> PreparationState {
+    host.shelf.state(&key(host, code, params), params.memory_pages_max)
 }
 
 fn key(host: &Shared, code: &Code, params: &Params) -> Key {

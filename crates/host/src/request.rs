@@ -9,7 +9,7 @@ use std::{
 use lazaret_wire::{evidence, work};
 
 use crate::{
-    artifacts::{Origin, PrepareFacts},
+    artifacts::{Origin, PrepareFacts, Purpose},
     blob::Blob,
     verdict::{LogLine, Verdict},
 };
@@ -212,6 +212,14 @@ impl Limits {
 }
 
 impl PrepareLimits {
+    /// The CPU time for that purpose.
+    pub(crate) fn cpu(&self, purpose: Purpose) -> Duration {
+        match purpose {
+            Purpose::Precheck => self.precheck_cpu,
+            Purpose::Execution => self.execution_cpu,
+        }
+    }
+
     pub(crate) fn for_prepare(&self, cpu: Duration) -> work::Limits {
         let beyond_heap = self.heap_bytes_max.saturating_add(PREPARE_MEMORY_BEYOND);
         work::Limits {

@@ -96,6 +96,9 @@ pub enum Fault {
     /// Its group was withdrawn before it had an answer.
     #[error("the request was withdrawn with its group")]
     Withdrawn,
+    /// The async runtime of a [`blocking::Host`](crate::blocking::Host) did not start.
+    #[error("cannot start the async runtime")]
+    Runtime(#[source] Arc<io::Error>),
     /// No worker process could be started.
     #[error("cannot start a worker process")]
     Spawn(#[source] Arc<io::Error>),

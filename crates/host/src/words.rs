@@ -66,6 +66,7 @@ impl Fault {
             Self::Busy { .. } => "busy",
             Self::Deadline => "deadline",
             Self::Withdrawn => "withdrawn",
+            Self::Runtime(_) => "runtime",
             Self::Spawn(_) => "spawn",
             Self::NoGreeting(_) => "no-greeting",
             Self::Jail { .. } => "jail",

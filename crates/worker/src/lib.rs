@@ -64,6 +64,13 @@ pub fn strict_requires(layer: &str, errno: i32) -> bool {
     layer.is_some_and(|layer| Level::Strict.requires(*layer, errno))
 }
 
+/// Identifies the engine that workers of this program have: what the host finds in their greeting.
+/// `None` if no engine starts here. For programs that look at artifacts without a host.
+pub fn engine_fingerprint() -> Option<[u8; 32]> {
+    let engine = lazaret_engine::Engine::new(&lazaret_engine::Params::default()).ok()?;
+    Some(engine.fingerprint())
+}
+
 /// Becomes a worker and never returns, if that is what this process was started for.
 ///
 /// Call it first thing in `main`, before any thread starts: a worker must have one thread only.

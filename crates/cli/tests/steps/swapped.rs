@@ -37,7 +37,7 @@ fn artifact_of(stage: &Stage, code: &str) -> Vec<u8> {
 }
 
 fn swap(stage: &Stage, swap: Swap, good: &[u8], other: &[u8]) {
-    const HEADER_BYTES: usize = 160;
+    const HEADER_BYTES: usize = 224;
     let path = entries(&stage.file("cache")).remove(0);
     match swap {
         Swap::Replaced => {

@@ -11,9 +11,11 @@ use lazaret_wire::params::Params;
 use tempfile::TempDir;
 
 use super::*;
+use crate::artifacts::prune::{ABANDONED_AFTER, CacheLimits};
 
 /// Some pages, none like another, and a part of one.
 const ARTIFACT_BYTES: usize = 5 * 4096 + 123;
+const SOURCE: Source = Source { code_digest: [1; 32], engine_fingerprint: [1; 32], prepared_at: 5 };
 const FACTS: PrepareFacts =
     PrepareFacts { cpu_micros: 1, wall_micros: 2, heap_bytes_peak: 3, code_bytes: 4 };
 
@@ -34,7 +36,7 @@ fn artifact() -> Blob {
 fn filled() -> (TempDir, Store, PathBuf, Vec<u8>) {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("cache")).unwrap();
-    store.save(&ours(), &artifact(), FACTS).unwrap();
+    store.save(&ours(), SOURCE, &artifact(), FACTS).unwrap();
     let path = store.path(&ours());
     let good = fs::read(&path).unwrap();
     (folder, store, path, good)
@@ -44,8 +46,14 @@ fn filled() -> (TempDir, Store, PathBuf, Vec<u8>) {
 fn is_discarded_and_mended(store: &Store, path: &Path, what: &str) {
     assert!(store.load(&ours()).unwrap().is_none(), "{what} was served");
     assert!(fs::symlink_metadata(path).is_err(), "{what} was left in its place");
-    store.save(&ours(), &artifact(), FACTS).unwrap();
+    store.save(&ours(), SOURCE, &artifact(), FACTS).unwrap();
     is_served(store);
+}
+
+/// Prunes only what was left behind.
+fn pruned(store: &Store, now: SystemTime) {
+    let limits = CacheLimits { bytes_max: u64::MAX, ..CacheLimits::default() };
+    store.prune(now, &limits, &mut |_| {}).unwrap();
 }
 
 fn is_served(store: &Store) {
@@ -103,7 +111,7 @@ fn an_artifact_of_other_code_params_or_engine_is_not_taken_under_this_name() {
         key(1, &Params { bulk_memory: true, ..default() }, 1),
         key(1, &Params { stack_logical_max: 1, ..default() }, 1),
     ] {
-        store.save(&other, &artifact(), FACTS).unwrap();
+        store.save(&other, SOURCE, &artifact(), FACTS).unwrap();
         fs::rename(store.path(&other), &path).unwrap();
         is_discarded_and_mended(&store, &path, &format!("{other}"));
     }
@@ -133,7 +141,7 @@ fn what_is_no_file_is_discarded_without_waiting_for_it() {
         // Written over, without a look before.
         fs::remove_file(&path).unwrap();
         place();
-        store.save(&ours(), &artifact(), FACTS).unwrap();
+        store.save(&ours(), SOURCE, &artifact(), FACTS).unwrap();
         is_served(&store);
     }
     assert!(elsewhere.exists(), "what a link named was removed");
@@ -164,9 +172,9 @@ fn two_stores_on_one_directory_serve_whole_artifacts_only() {
             scope.spawn(|| {
                 barrier.wait();
                 for _ in 0..200 {
-                    store.save(&ours(), &artifact(), FACTS).unwrap();
+                    store.save(&ours(), SOURCE, &artifact(), FACTS).unwrap();
                     is_served(store);
-                    store.prune(SystemTime::now(), u64::MAX, UNUSED_MAX);
+                    pruned(store, SystemTime::now());
                 }
             });
         }
@@ -178,12 +186,12 @@ fn two_stores_on_one_directory_serve_whole_artifacts_only() {
 #[test]
 fn a_leftover_of_another_writer_is_not_taken_away_from_it() {
     let (_folder, store, _, _) = filled();
-    let abandoned = store.directory.join(format!("{}.1.0{TEMPORARY}", ours()));
+    let abandoned = store.directory.join(format!("{}.0000000000000001{TEMPORARY}", ours()));
     fs::write(&abandoned, "half").unwrap();
-    store.save(&ours(), &artifact(), FACTS).unwrap();
-    store.prune(SystemTime::now(), u64::MAX, UNUSED_MAX);
+    store.save(&ours(), SOURCE, &artifact(), FACTS).unwrap();
+    pruned(&store, SystemTime::now());
     assert!(abandoned.exists(), "it may be under way");
-    store.prune(SystemTime::now() + 2 * ABANDONED_AFTER, u64::MAX, 10 * ABANDONED_AFTER);
+    pruned(&store, SystemTime::now() + 2 * ABANDONED_AFTER);
     assert!(!abandoned.exists(), "nobody writes for so long");
     is_served(&store);
 }

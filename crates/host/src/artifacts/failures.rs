@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{key::Key, shelf::Purpose};
+use super::{key::Key, terms::Terms};
 use crate::verdict::{Doubt, Refusal};
 
 /// Failures remembered; beyond that the oldest is forgotten.
@@ -48,7 +48,7 @@ pub(crate) enum Failure {
 #[derive(Debug)]
 pub(crate) struct Failures {
     rules: PrepareRetry,
-    known: HashMap<(Key, Purpose), Known>,
+    known: HashMap<(Key, Terms), Known>,
 }
 
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl Failures {
     }
 
     /// What a request for this is told, if it is too early or too late for another try.
-    pub(crate) fn stands(&self, what: &(Key, Purpose), now: Instant) -> Option<&Failure> {
+    pub(crate) fn stands(&self, what: &(Key, Terms), now: Instant) -> Option<&Failure> {
         let Known { failure, tries, last } = self.known.get(what)?;
         let age = now.saturating_duration_since(*last);
         let forgotten = age >= self.rules.forgotten_after;
@@ -72,7 +72,15 @@ impl Failures {
         (!forgotten && !may_retry).then_some(failure)
     }
 
-    pub(crate) fn note(&mut self, what: (Key, Purpose), failure: Failure, now: Instant) {
+    /// How often preparations of this failed, the most under any terms.
+    pub(crate) fn tries(&self, key: &Key, now: Instant) -> Option<u32> {
+        let lasts =
+            |known: &Known| now.saturating_duration_since(known.last) < self.rules.forgotten_after;
+        let of_key = self.known.iter().filter(|((of, _), known)| of == key && lasts(known));
+        of_key.map(|(_, known)| known.tries).max()
+    }
+
+    pub(crate) fn note(&mut self, what: (Key, Terms), failure: Failure, now: Instant) {
         let rules = self.rules;
         self.known
             .retain(|_, known| now.saturating_duration_since(known.last) < rules.forgotten_after);
@@ -87,7 +95,7 @@ impl Failures {
     }
 
     /// Forgets a failure, because it succeeded after all.
-    pub(crate) fn forget(&mut self, what: &(Key, Purpose)) {
+    pub(crate) fn forget(&mut self, what: &(Key, Terms)) {
         self.known.remove(what);
     }
 }
@@ -95,13 +103,15 @@ impl Failures {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::artifacts::Purpose;
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    fn what(n: u16) -> (Key, Purpose) {
+    fn what(n: u16) -> (Key, Terms) {
         let mut digest = [0; 32];
         digest[..2].copy_from_slice(&n.to_le_bytes());
-        (Key::new(&digest, &Default::default(), &[0; 32]), Purpose::Execution)
+        let terms = Terms::new(Purpose::Execution, &Default::default());
+        (Key::new(&digest, &Default::default(), &[0; 32]), terms)
     }
 
     fn died() -> Failure {

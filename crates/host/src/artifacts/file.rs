@@ -4,23 +4,27 @@
 //!    0  magic "LAZARET\0"
 //!    8  format version (u32), then zero (u32)
 //!   16  key (32 bytes)
-//!   48  what preparing took: CPU µs, wall µs, heap peak, code bytes (4 × u64)
-//!   80  bytes of the artifact (u64), then zero (u64)
-//!   96  BLAKE3 of the artifact
-//!  128  BLAKE3 of bytes 0..128
-//!  160  the artifact
+//!   48  BLAKE3 of the code as it was given
+//!   80  fingerprint of the engine that it is for
+//!  112  when it was prepared, in seconds of Unix time (u64)
+//!  120  what preparing took: CPU µs, wall µs, heap peak, code bytes (4 × u64)
+//!  152  bytes of the artifact (u64)
+//!  160  BLAKE3 of the artifact
+//!  192  BLAKE3 of bytes 0..192
+//!  224  the artifact
 //! ```
 //! All numbers are little endian. The header is checked before anything in it is believed, and the
 //! artifact's digest before a job may map it.
+
+use std::time::{Duration, SystemTime};
 
 use super::key::Key;
 
 const MAGIC: [u8; 8] = *b"LAZARET\0";
 /// Goes up whenever the layout changes; another version is prepared again.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 /// Bytes before the artifact.
-pub(super) const HEADER_BYTES: usize = 160;
-const PROVEN_BYTES: usize = HEADER_BYTES - 32;
+pub(super) const HEADER_BYTES: usize = 224;
 
 /// What preparing an artifact took, kept with it so that a later precheck can answer from it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,10 +39,33 @@ pub struct PrepareFacts {
     pub code_bytes: u64,
 }
 
+/// Where an artifact comes from. Nothing is decided by it: the key is, and this explains it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Source {
+    /// BLAKE3 of the code as it was given.
+    pub(crate) code_digest: [u8; 32],
+    pub(crate) engine_fingerprint: [u8; 32],
+    /// In seconds of Unix time, by the clock of the host that prepared it.
+    pub(crate) prepared_at: u64,
+}
+
+impl Source {
+    /// Of what is prepared now.
+    pub(crate) fn new(
+        code_digest: [u8; 32],
+        engine_fingerprint: [u8; 32],
+        now: SystemTime,
+    ) -> Self {
+        let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        Self { code_digest, engine_fingerprint, prepared_at: since_epoch.as_secs() }
+    }
+}
+
 /// Everything that the file says of its artifact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) key: Key,
+    pub(super) source: Source,
     pub(super) facts: PrepareFacts,
     pub(super) artifact_bytes: u64,
     pub(super) artifact_digest: [u8; 32],
@@ -51,13 +78,15 @@ impl Header {
         bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
         bytes.extend_from_slice(&[0; 4]);
         bytes.extend_from_slice(self.key.as_bytes());
+        bytes.extend_from_slice(&self.source.code_digest);
+        bytes.extend_from_slice(&self.source.engine_fingerprint);
         for number in [
+            self.source.prepared_at,
             self.facts.cpu_micros,
             self.facts.wall_micros,
             self.facts.heap_bytes_peak,
             self.facts.code_bytes,
             self.artifact_bytes,
-            0,
         ] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
@@ -66,24 +95,32 @@ impl Header {
         bytes.try_into().expect("the parts add up to HEADER_BYTES")
     }
 
-    /// The header in these bytes, if they are one of this format for `key`, bit for bit.
-    pub(super) fn decode(bytes: &[u8; HEADER_BYTES], key: &Key) -> Option<Self> {
+    /// The header in these bytes, for whichever key, if they are one of this format bit for bit.
+    pub(super) fn read(bytes: &[u8; HEADER_BYTES]) -> Option<Self> {
         let number = |at: usize| {
             let field = bytes[at..at + 8].try_into().expect("eight bytes of a longer array");
             u64::from_le_bytes(field)
         };
-        let header = Self {
-            key: *key,
-            facts: PrepareFacts {
-                cpu_micros: number(48),
-                wall_micros: number(56),
-                heap_bytes_peak: number(64),
-                code_bytes: number(72),
-            },
-            artifact_bytes: number(80),
-            artifact_digest: bytes[96..PROVEN_BYTES].try_into().ok()?,
+        let digest = |at: usize| -> [u8; 32] {
+            bytes[at..at + 32].try_into().expect("32 bytes of a longer array")
         };
-        // Encoding again compares magic, version, key, padding and proof at once.
+        let header = Self {
+            key: Key::from_bytes(digest(16)),
+            source: Source {
+                code_digest: digest(48),
+                engine_fingerprint: digest(80),
+                prepared_at: number(112),
+            },
+            facts: PrepareFacts {
+                cpu_micros: number(120),
+                wall_micros: number(128),
+                heap_bytes_peak: number(136),
+                code_bytes: number(144),
+            },
+            artifact_bytes: number(152),
+            artifact_digest: digest(160),
+        };
+        // Encoding again compares magic, version, padding and proof at once.
         (header.encode() == *bytes).then_some(header)
     }
 }
@@ -94,9 +131,12 @@ mod tests {
 
     use super::*;
 
+    const PROVEN_BYTES: usize = HEADER_BYTES - 32;
+
     fn header() -> Header {
         Header {
             key: Key::new(&[1; 32], &Default::default(), &[2; 32]),
+            source: Source { code_digest: [7; 32], engine_fingerprint: [8; 32], prepared_at: 9 },
             facts: PrepareFacts {
                 cpu_micros: 1,
                 wall_micros: 2,
@@ -108,10 +148,14 @@ mod tests {
         }
     }
 
+    fn decode(bytes: &[u8; HEADER_BYTES], key: &Key) -> Option<Header> {
+        Header::read(bytes).filter(|header| header.key == *key)
+    }
+
     #[test]
     fn a_header_comes_back_as_it_went() {
         let header = header();
-        assert_eq!(Header::decode(&header.encode(), &header.key), Some(header));
+        assert_eq!(decode(&header.encode(), &header.key), Some(header));
     }
 
     #[test]
@@ -120,14 +164,14 @@ mod tests {
         for bit in 0..8 * HEADER_BYTES {
             let mut bytes = header.encode();
             bytes[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(Header::decode(&bytes, &header.key), None, "bit {bit}");
+            assert_eq!(decode(&bytes, &header.key), None, "bit {bit}");
         }
     }
 
     #[test]
     fn a_header_for_another_key_is_not_taken() {
         let other = Key::new(&[9; 32], &Default::default(), &[2; 32]);
-        assert_eq!(Header::decode(&header().encode(), &other), None);
+        assert_eq!(decode(&header().encode(), &other), None);
     }
 
     proptest! {
@@ -137,18 +181,17 @@ mod tests {
         ) {
             let key = header().key;
             let random: [u8; HEADER_BYTES] = random.try_into().unwrap();
-            prop_assert_eq!(Header::decode(&random, &key), None);
+            prop_assert_eq!(decode(&random, &key), None);
             // With a key and a proof that fit, so that the fields are what is tried.
             let mut proven = random;
             proven[16..48].copy_from_slice(key.as_bytes());
             let proof = blake3::hash(&proven[..PROVEN_BYTES]);
             proven[PROVEN_BYTES..].copy_from_slice(proof.as_bytes());
-            prop_assert_eq!(Header::decode(&proven, &key), None, "no magic");
+            prop_assert_eq!(decode(&proven, &key), None, "no magic");
             proven[..16].copy_from_slice(&header().encode()[..16]);
-            proven[88..96].fill(0);
             let proof = blake3::hash(&proven[..PROVEN_BYTES]);
             proven[PROVEN_BYTES..].copy_from_slice(proof.as_bytes());
-            let read = Header::decode(&proven, &key);
+            let read = decode(&proven, &key);
             prop_assert_eq!(read.map(|header| header.encode()), Some(proven));
         }
     }

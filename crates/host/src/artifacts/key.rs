@@ -5,7 +5,7 @@ use std::fmt;
 use lazaret_wire::params::Params;
 
 /// Separates these digests from all others, and from those of another file format.
-const DOMAIN: &str = "lazaret 2026-11-21 artifact key v1";
+const DOMAIN: &str = "lazaret 2026-11-21 artifact key v2";
 
 /// Code, the params that reach the artifact, and the engine (version, settings, target, CPU
 /// features) as one BLAKE3 digest.
@@ -25,6 +25,17 @@ impl Key {
             .update(engine_fingerprint)
             .finalize();
         Self(*digest.as_bytes())
+    }
+
+    pub(super) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The key that is written so, in 64 digits of lower case.
+    pub(super) fn from_hex(digits: &str) -> Option<Self> {
+        let is_lower = !digits.bytes().any(|byte| byte.is_ascii_uppercase());
+        let hash = blake3::Hash::from_hex(digits).ok().filter(|_| is_lower)?;
+        Some(Self(*hash.as_bytes()))
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8; 32] {
@@ -47,6 +58,16 @@ impl fmt::Debug for Key {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_read_as_it_is_written_and_in_no_other_way() {
+        let key = Key::new(&[1; 32], &Params::default(), &[2; 32]);
+        let digits = key.to_string();
+        assert_eq!(Key::from_hex(&digits), Some(key));
+        for wrong in ["", "00", &digits[1..], &digits.to_uppercase(), &format!("{digits}0")] {
+            assert_eq!(Key::from_hex(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn code_params_and_engine_each_change_the_key() {

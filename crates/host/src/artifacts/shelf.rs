@@ -15,10 +15,11 @@ use super::{
     failures::{Failure, Failures, PrepareRetry},
     file::PrepareFacts,
     key::Key,
+    terms::Terms,
 };
 use crate::{
     blob::Blob,
-    lanes::preparation::HEADS_UP,
+    lanes::{Lanes, preparation::HEADS_UP},
     verdict::{Doubt, Fault, Refusal},
     worker::Urgency,
 };
@@ -34,13 +35,6 @@ const REFUSALS_MAX: usize = 1024;
 pub(crate) struct Artifact {
     pub(crate) blob: Blob,
     pub(crate) facts: PrepareFacts,
-}
-
-/// What a preparation is for, as far as it may be shared: the purposes have different limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Purpose {
-    Precheck,
-    Execution,
 }
 
 /// What came of a preparation; everyone who waited gets a copy.
@@ -75,6 +69,33 @@ impl Origin {
     }
 }
 
+/// How far the preparation of code is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PreparationState {
+    /// Nobody asked for it lately. It may be in the cache directory all the same.
+    Unknown,
+    /// It waits for a worker, or its file is being read.
+    Waiting {
+        /// In which lane, as [`Host::preparations`](crate::Host::preparations) names them.
+        lane: &'static str,
+    },
+    /// It is compiled.
+    Compiling {
+        /// Since then it has a worker.
+        since: Instant,
+    },
+    /// The artifact is in memory.
+    Ready,
+    /// It was refused, for a reason that will be the same under the same limits.
+    Refused(Refusal),
+    /// It failed, and might not the next time ([`PrepareRetry`]).
+    CoolingDown {
+        /// How often it failed.
+        tries: u32,
+    },
+}
+
 /// What the shelf says to one who needs an artifact.
 pub(crate) enum Found {
     /// Here it is, or here is why it will never be.
@@ -95,8 +116,11 @@ struct Slots {
     hot_bytes: u64,
     /// Counts looks; what was looked at last has the highest number.
     looks: u64,
-    under_way: HashMap<(Key, Purpose), Waiter>,
-    refused: HashMap<(Key, u32), Refusal>,
+    /// As many as there were when it was last told what was used.
+    looks_told: u64,
+    under_way: HashMap<(Key, Terms), Waiter>,
+    /// By memory limit too, and under which terms.
+    refused: HashMap<(Key, u32), (Refusal, Terms)>,
     failures: Failures,
 }
 
@@ -112,6 +136,7 @@ impl Shelf {
             hot: HashMap::new(),
             hot_bytes: 0,
             looks: 0,
+            looks_told: 0,
             under_way: HashMap::new(),
             refused: HashMap::new(),
             failures: Failures::new(rules),
@@ -119,8 +144,9 @@ impl Shelf {
         Arc::new(Self { slots: Mutex::new(slots), bytes_max })
     }
 
-    /// Looks for an artifact. A refusal may depend on the memory limit too.
-    pub(crate) fn find(self: &Arc<Self>, key: Key, memory_pages: u32, purpose: Purpose) -> Found {
+    /// Looks for an artifact. One that is hot may have been made under other terms: whether it would
+    /// do is for [`Terms::refuse`]. A refusal may depend on the memory limit too.
+    pub(crate) fn find(self: &Arc<Self>, key: Key, memory_pages: u32, terms: Terms) -> Found {
         let mut slots = self.lock();
         slots.looks += 1;
         let look = slots.looks;
@@ -128,28 +154,55 @@ impl Shelf {
             hot.last_look = look;
             return Found::Settled(Preparation::Ready(hot.artifact.clone(), Origin::Memory));
         }
-        if let Some(refusal) = slots.refused.get(&(key, memory_pages)) {
-            return Found::Settled(Preparation::Refused(refusal.clone()));
+        let refused = slots.refused.get(&(key, memory_pages));
+        if let Some(refusal) =
+            refused.and_then(|(refusal, earlier)| terms.inherit(earlier, refusal))
+        {
+            return Found::Settled(Preparation::Refused(refusal));
         }
-        if let Some(waiter) = slots.under_way.get(&(key, purpose)) {
+        if let Some(waiter) = slots.under_way.get(&(key, terms)) {
             return Found::UnderWay(waiter.clone());
         }
-        if let Some(failure) = slots.failures.stands(&(key, purpose), Instant::now()) {
+        if let Some(failure) = slots.failures.stands(&(key, terms), Instant::now()) {
             return Found::Settled(failure.clone().into());
         }
         let (settle, result) = watch::channel(None);
         // The one that begins it says how urgent it is.
         let waiter = Waiter { result, urgency: Arc::new(Urgency::new(HEADS_UP)) };
-        slots.under_way.insert((key, purpose), waiter.clone());
+        slots.under_way.insert((key, terms), waiter.clone());
         Found::Absent(Promise {
             shelf: self.clone(),
             key,
             memory_pages,
-            purpose,
+            terms,
             settle,
             waiter,
             is_kept: false,
         })
+    }
+
+    /// How far the preparation of an artifact is, under whatever terms it is furthest. Takes time with
+    /// the number of preparations that are under way or failed.
+    pub(crate) fn state(&self, key: &Key, memory_pages: u32) -> PreparationState {
+        let slots = self.lock();
+        if slots.hot.contains_key(key) {
+            return PreparationState::Ready;
+        }
+        let of_key = slots.under_way.iter().filter(|((of, _), _)| of == key);
+        let under_way: Vec<_> = of_key.map(|(_, waiter)| &waiter.urgency).collect();
+        if let Some(since) = under_way.iter().filter_map(|urgency| urgency.begun()).min() {
+            return PreparationState::Compiling { since };
+        }
+        if let Some(lane) = under_way.iter().map(|urgency| urgency.lane()).min() {
+            return PreparationState::Waiting { lane: Lanes::of_preparation().name(lane) };
+        }
+        if let Some((refusal, _)) = slots.refused.get(&(*key, memory_pages)) {
+            return PreparationState::Refused(refusal.clone());
+        }
+        match slots.failures.tries(key, Instant::now()) {
+            Some(tries) => PreparationState::CoolingDown { tries },
+            None => PreparationState::Unknown,
+        }
     }
 
     /// Forgets the copy in memory, so that the next look reads and verifies the file again.
@@ -164,6 +217,15 @@ impl Shelf {
     pub(crate) fn hot(&self) -> (usize, u64) {
         let slots = self.lock();
         (slots.hot.len(), slots.hot_bytes)
+    }
+
+    /// The artifacts in memory that somebody asked for since this was last asked.
+    pub(crate) fn used_lately(&self) -> Vec<Key> {
+        let mut slots = self.lock();
+        let (since, looks) = (slots.looks_told, slots.looks);
+        slots.looks_told = looks;
+        let used = slots.hot.iter().filter(|(_, hot)| hot.last_look > since);
+        used.map(|(key, _)| *key).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Slots> {
@@ -194,7 +256,7 @@ pub(crate) struct Promise {
     shelf: Arc<Shelf>,
     key: Key,
     memory_pages: u32,
-    purpose: Purpose,
+    terms: Terms,
     settle: watch::Sender<Option<Preparation>>,
     waiter: Waiter,
     is_kept: bool,
@@ -213,7 +275,7 @@ impl Promise {
     /// Puts the result on the shelf and wakes everyone who waits.
     pub(crate) fn settle(mut self, result: Preparation) {
         let mut slots = self.shelf.lock();
-        let what = (self.key, self.purpose);
+        let what = (self.key, self.terms);
         match &result {
             Preparation::Ready(artifact, _) => {
                 slots.failures.forget(&what);
@@ -223,7 +285,8 @@ impl Promise {
                 if slots.refused.len() >= REFUSALS_MAX {
                     slots.refused.clear();
                 }
-                slots.refused.insert((self.key, self.memory_pages), refusal.clone());
+                let refused = (refusal.clone(), self.terms);
+                slots.refused.insert((self.key, self.memory_pages), refused);
             }
             Preparation::Refused(refusal) => {
                 slots.failures.note(what, Failure::Refused(refusal.clone()), Instant::now());
@@ -247,7 +310,7 @@ impl Drop for Promise {
     fn drop(&mut self) {
         // A kept one has cleared its place, which may be another's by now.
         if !self.is_kept {
-            self.shelf.lock().under_way.remove(&(self.key, self.purpose));
+            self.shelf.lock().under_way.remove(&(self.key, self.terms));
         }
     }
 }
@@ -284,126 +347,5 @@ fn is_deterministic(refusal: &Refusal) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::verdict::CodeStep;
-
-    fn shelf(bytes_max: u64) -> Arc<Shelf> {
-        Shelf::new(bytes_max, PrepareRetry::default())
-    }
-
-    fn key(n: u8) -> Key {
-        Key::new(&[n; 32], &Default::default(), &[0; 32])
-    }
-
-    fn ready(bytes: usize) -> Preparation {
-        let blob = Blob::from_parts(&[&vec![0; bytes]]).unwrap();
-        let artifact = Artifact { blob, facts: PrepareFacts::default() };
-        Preparation::Ready(Arc::new(artifact), Origin::Prepared)
-    }
-
-    fn promise(shelf: &Arc<Shelf>, n: u8) -> Promise {
-        match shelf.find(key(n), 1, Purpose::Execution) {
-            Found::Absent(promise) => promise,
-            _ => panic!("{n} is on the shelf"),
-        }
-    }
-
-    fn is_hot(shelf: &Arc<Shelf>, n: u8) -> bool {
-        let found = shelf.find(key(n), 1, Purpose::Execution);
-        matches!(found, Found::Settled(Preparation::Ready(_, Origin::Memory)))
-    }
-
-    #[tokio::test]
-    async fn only_the_first_who_asks_prepares() {
-        let shelf = shelf(100);
-        let first = promise(&shelf, 1);
-        let Found::UnderWay(waiter) = shelf.find(key(1), 1, Purpose::Execution) else {
-            panic!("a second preparation of the same code");
-        };
-        first.settle(ready(1));
-        assert!(matches!(waiter.settled().await, Preparation::Ready(_, Origin::Prepared)));
-        assert!(is_hot(&shelf, 1));
-    }
-
-    #[tokio::test]
-    async fn however_small_no_more_artifacts_are_hot_than_there_may_be_descriptors() {
-        let shelf = shelf(u64::MAX);
-        for n in 0..=255 {
-            promise(&shelf, n).settle(ready(0));
-        }
-        assert!(is_hot(&shelf, 0));
-        let Found::Absent(one_more) =
-            shelf.find(Key::new(&[0; 32], &Default::default(), &[1; 32]), 1, Purpose::Execution)
-        else {
-            panic!("never prepared");
-        };
-        one_more.settle(ready(0));
-        assert!(!is_hot(&shelf, 1) && is_hot(&shelf, 0), "the one not looked at for longest goes");
-        assert_eq!(shelf.lock().hot.len(), HOT_MAX);
-    }
-
-    #[tokio::test]
-    async fn whoever_is_told_of_a_failure_finds_the_place_free() {
-        let shelf = shelf(100);
-        let failed = promise(&shelf, 1);
-        let waiter = failed.waiter();
-        let wakes = tokio::spawn({
-            let shelf = shelf.clone();
-            async move {
-                waiter.settled().await;
-                promise(&shelf, 1)
-            }
-        });
-        failed.settle(Preparation::Failed(Fault::WorkerLost));
-        let second = wakes.await.unwrap();
-        assert!(matches!(shelf.find(key(1), 1, Purpose::Execution), Found::UnderWay(_)));
-        drop(second);
-        drop(promise(&shelf, 1));
-    }
-
-    #[tokio::test]
-    async fn a_dropped_promise_frees_its_place_and_wakes_who_waits() {
-        let shelf = shelf(100);
-        let first = promise(&shelf, 1);
-        let waiter = first.waiter();
-        drop(first);
-        assert!(matches!(waiter.settled().await, Preparation::Failed(Fault::ShuttingDown)));
-        promise(&shelf, 1);
-    }
-
-    #[test]
-    fn the_artifact_unused_for_longest_goes_first() {
-        let shelf = shelf(100);
-        promise(&shelf, 1).settle(ready(40));
-        promise(&shelf, 2).settle(ready(40));
-        assert!(is_hot(&shelf, 1));
-        promise(&shelf, 3).settle(ready(40));
-        assert!(is_hot(&shelf, 1) && is_hot(&shelf, 3) && !is_hot(&shelf, 2));
-    }
-
-    #[test]
-    fn a_refusal_of_code_is_remembered() {
-        let shelf = shelf(100);
-        let refusal = Refusal::Code { step: CodeStep::Compile, reason: "x".into() };
-        promise(&shelf, 1).settle(Preparation::Refused(refusal));
-        let found = shelf.find(key(1), 1, Purpose::Execution);
-        assert!(matches!(found, Found::Settled(Preparation::Refused(_))));
-        assert!(matches!(shelf.find(key(1), 2, Purpose::Execution), Found::Absent(_)));
-    }
-
-    #[test]
-    fn a_preparation_that_took_too_long_stands_until_its_cool_down_is_over() {
-        let too_long = || Preparation::Refused(Refusal::PrepareCpu { limit_micros: 1 });
-        let slow = shelf(100);
-        promise(&slow, 2).settle(too_long());
-        let found = slow.find(key(2), 1, Purpose::Execution);
-        assert!(matches!(found, Found::Settled(Preparation::Refused(_))));
-        let rules = PrepareRetry { cool_down: Duration::ZERO, ..PrepareRetry::default() };
-        let quick = Shelf::new(100, rules);
-        promise(&quick, 2).settle(too_long());
-        promise(&quick, 2);
-    }
-}
+#[path = "shelf_table.rs"]
+mod table;

@@ -8,13 +8,13 @@
 
 use std::{
     fs::{self, DirBuilder, File},
-    io::{self, Read, Write},
+    io::{self, Write},
     os::{
         fd::AsRawFd,
         unix::fs::{DirBuilderExt, MetadataExt},
     },
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use rustix::{
@@ -24,35 +24,43 @@ use rustix::{
 };
 
 use super::{
-    file::{HEADER_BYTES, Header, PrepareFacts},
+    file::{HEADER_BYTES, Header, PrepareFacts, Source},
     key::Key,
+    proof::{self, Damage},
 };
 use crate::{
     blob::{self, Blob},
     verdict::Fault,
 };
 
-/// Bytes of all artifacts together before the least recently used go.
-pub(crate) const STORE_BYTES_MAX: u64 = 10 * 1024 * 1024 * 1024;
-/// How long an artifact may go unused.
-pub(crate) const UNUSED_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often a file is named while others put what does not verify in its place.
 const NAMINGS_MAX: u32 = 3;
-/// How old a temporary file must be before it counts as left behind by a crash.
-const ABANDONED_AFTER: Duration = Duration::from_secs(60 * 60);
-const SUFFIX: &str = ".artifact";
-const TEMPORARY: &str = ".writing";
+/// Ends the names of artifacts.
+pub(super) const SUFFIX: &str = ".artifact";
+/// Ends the names of files that are being written.
+pub(super) const TEMPORARY: &str = ".writing";
 
 /// A cache directory that belongs to us.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
-    directory: PathBuf,
+    pub(super) directory: PathBuf,
 }
 
 impl Store {
     /// Opens the directory, making it if it is not there. It must be ours (or root's) and writable
     /// by nobody else: whoever writes an artifact chooses what jobs execute.
     pub(crate) fn open(directory: &Path) -> Result<Self, Fault> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        made.map_err(|error| Fault::Cache {
+            action: "create",
+            path: directory.to_owned(),
+            source: error.into(),
+        })?;
+        Self::open_existing(directory)
+    }
+
+    /// The same for a directory that must be there.
+    pub(super) fn open_existing(directory: &Path) -> Result<Self, Fault> {
         let failed = |action| {
             move |source: io::Error| Fault::Cache {
                 action,
@@ -60,11 +68,6 @@ impl Store {
                 source: source.into(),
             }
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(failed("create"))?;
         let metadata = fs::metadata(directory).map_err(failed("look at"))?;
         let us = rustix::process::geteuid().as_raw();
         if ![us, 0].contains(&metadata.uid()) || metadata.mode() & 0o022 != 0 {
@@ -82,10 +85,8 @@ impl Store {
     /// The artifact as a sealed memfd, if there is one that verifies. One that does not is removed.
     pub(crate) fn load(&self, key: &Key) -> Result<Option<(Blob, PrepareFacts)>, Fault> {
         let path = self.path(key);
-        // A FIFO, device or link in its place is opened without waiting and without following.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match rustix::fs::open(&path, flags, Mode::empty()) {
-            Ok(file) => File::from(file),
+        let file = match proof::open(&path) {
+            Ok(file) => file,
             Err(Errno::NOENT) => return Ok(None),
             // A link or a socket.
             Err(Errno::LOOP | Errno::NXIO) => {
@@ -101,8 +102,8 @@ impl Store {
         match verified(file, key) {
             Ok(loaded) => Ok(Some(loaded)),
             Err(Unusable::Memory(error)) => Err(Fault::Memory(error.into())),
-            Err(Unusable::File(reason)) => {
-                tracing::warn!(target: "lazaret", ?path, %reason, "artifact removed");
+            Err(Unusable::File(damage)) => {
+                tracing::warn!(target: "lazaret", ?path, %damage, "artifact removed");
                 self.discard(&path);
                 Ok(None)
             }
@@ -115,32 +116,37 @@ impl Store {
     }
 
     /// Writes an artifact. What stands under its name stays if it verifies, and is replaced if not.
+    /// Says how many bytes the file has.
     pub(crate) fn save(
         &self,
         key: &Key,
+        source: Source,
         artifact: &Blob,
         facts: PrepareFacts,
-    ) -> Result<(), Fault> {
-        self.write(key, artifact, facts).map_err(|error| Fault::Cache {
+    ) -> Result<u64, Fault> {
+        let written = artifact.digest().and_then(|artifact_digest| {
+            let artifact_bytes = artifact.len();
+            let header = Header { key: *key, source, facts, artifact_bytes, artifact_digest };
+            self.write(&header, artifact)
+        });
+        written.map(|()| artifact.len() + HEADER_BYTES as u64).map_err(|error| Fault::Cache {
             action: "write",
             path: self.path(key),
             source: error.into(),
         })
     }
 
-    fn write(&self, key: &Key, artifact: &Blob, facts: PrepareFacts) -> io::Result<()> {
-        let artifact_digest = artifact.digest()?;
-        let header = Header { key: *key, facts, artifact_bytes: artifact.len(), artifact_digest };
+    fn write(&self, header: &Header, artifact: &Blob) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
         match rustix::fs::open(&self.directory, flags, Mode::from(0o600)) {
             Ok(file) => {
                 let file = File::from(file);
-                fill(&file, &header, artifact)?;
-                self.name(&file, key)?;
+                fill(&file, header, artifact)?;
+                self.name(&file, &header.key)?;
             }
             // What file systems and kernels say that have no files without names (open(2)).
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT) => {
-                self.write_aside(&header, artifact)?;
+                self.write_aside(header, artifact)?;
             }
             Err(errno) => return Err(errno.into()),
         }
@@ -179,38 +185,15 @@ impl Store {
         })
     }
 
-    /// Removes what was left behind, what went unused, and the least recently used beyond
-    /// `bytes_max`. Size counts the bytes of the files themselves.
-    pub(crate) fn prune(&self, now: SystemTime, bytes_max: u64, unused_max: Duration) {
-        let mut kept = Vec::new();
-        for entry in fs::read_dir(&self.directory).into_iter().flatten().flatten() {
-            let path = entry.path();
-            let name = path.to_string_lossy();
-            let Ok(metadata) = entry.metadata() else { continue };
-            let age = metadata.modified().ok().and_then(|used| now.duration_since(used).ok());
-            let age = age.unwrap_or_default();
-            let is_artifact = name.ends_with(SUFFIX);
-            let kept_for = if is_artifact { unused_max } else { ABANDONED_AFTER };
-            if !is_artifact && !name.ends_with(TEMPORARY) {
-                continue;
-            }
-            if age > kept_for {
-                self.discard(&path);
-            } else if is_artifact {
-                kept.push((age, metadata.len(), path.clone()));
-            }
-        }
-        kept.sort();
-        let mut total = 0_u64;
-        for (_, bytes, path) in kept {
-            total = total.saturating_add(bytes);
-            if total > bytes_max {
-                self.discard(&path);
-            }
+    /// Says that artifacts are in use, although nobody reads their files.
+    pub(crate) fn touch(&self, keys: &[Key], now: SystemTime) {
+        for key in keys {
+            // One that was never written, or is somebody else's, is none of our concern.
+            let _ = proof::open(&self.path(key)).map(|file| file.set_modified(now));
         }
     }
 
-    fn path(&self, key: &Key) -> PathBuf {
+    pub(super) fn path(&self, key: &Key) -> PathBuf {
         self.directory.join(format!("{key}{SUFFIX}"))
     }
 
@@ -226,15 +209,19 @@ impl Store {
         Ok(self.directory.join(format!("{key}.{number:016x}{TEMPORARY}")))
     }
 
-    fn discard(&self, path: &Path) {
+    /// Removes what stands there, whatever it is, and says whether it did.
+    pub(super) fn discard(&self, path: &Path) -> bool {
         let removed = match fs::symlink_metadata(path) {
             Ok(found) if found.is_dir() => fs::remove_dir_all(path),
             Ok(_) => fs::remove_file(path),
-            Err(_) => return,
+            Err(_) => return false,
         };
-        if let Err(error) = removed {
+        if let Err(error) = &removed
+            && error.kind() != io::ErrorKind::NotFound
+        {
             tracing::warn!(target: "lazaret", ?path, %error, "cannot remove an artifact");
         }
+        removed.is_ok()
     }
 }
 
@@ -246,39 +233,21 @@ fn fill(mut file: &File, header: &Header, artifact: &Blob) -> io::Result<()> {
 
 enum Unusable {
     /// The file does not prove itself.
-    File(String),
+    File(Damage),
     /// This machine has no memory for it.
     Memory(io::Error),
 }
 
 /// Copies the artifact of `file` into a sealed memfd, digesting what is copied.
-fn verified(mut file: File, key: &Key) -> Result<(Blob, PrepareFacts), Unusable> {
-    let unusable = |reason: &str| Unusable::File(reason.to_owned());
-    let unreadable = |error: io::Error| Unusable::File(error.to_string());
-    let metadata = file.metadata().map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err(unusable("not a regular file"));
-    }
-    let mut header = [0; HEADER_BYTES];
-    file.read_exact(&mut header).map_err(unreadable)?;
-    let header = Header::decode(&header, key).ok_or_else(|| unusable("the header is not ours"))?;
-    if Some(metadata.len()) != header.artifact_bytes.checked_add(HEADER_BYTES as u64) {
-        return Err(unusable("the length is not the header's"));
+fn verified(file: File, key: &Key) -> Result<(Blob, PrepareFacts), Unusable> {
+    let header = proof::header(&file).map_err(Unusable::File)?;
+    if header.key != *key {
+        return Err(Unusable::File(Damage::OtherKey));
     }
     let mut memfd = File::from(blob::create().map_err(Unusable::Memory)?);
-    let mut hasher = blake3::Hasher::new();
-    let mut piece = vec![0; 256 * 1024];
-    loop {
-        let read = file.read(&mut piece).map_err(unreadable)?;
-        if read == 0 {
-            break;
-        }
-        hasher.update(&piece[..read]);
-        memfd.write_all(&piece[..read]).map_err(Unusable::Memory)?;
-    }
-    if *hasher.finalize().as_bytes() != header.artifact_digest {
-        return Err(unusable("the digest is not the header's"));
-    }
+    proof::artifact(&file, &header, |piece| memfd.write_all(piece))
+        .map_err(Unusable::File)?
+        .map_err(Unusable::Memory)?;
     // What counts as use for pruning. A read-only cache still serves.
     let _ = file.set_modified(SystemTime::now());
     let blob = Blob::seal(memfd.into()).map_err(Unusable::Memory)?;
@@ -297,23 +266,20 @@ mod tests {
         (directory, store)
     }
 
+    const SOURCE: Source =
+        Source { code_digest: [1; 32], engine_fingerprint: [0; 32], prepared_at: 1 };
+
     fn key(n: u8) -> Key {
         Key::new(&[n; 32], &Default::default(), &[0; 32])
     }
 
     fn save(store: &Store, n: u8, bytes: usize) {
         let artifact = Blob::from_parts(&[&vec![n; bytes]]).unwrap();
-        store.save(&key(n), &artifact, PrepareFacts::default()).unwrap();
+        store.save(&key(n), SOURCE, &artifact, PrepareFacts::default()).unwrap();
     }
 
     fn is_there(store: &Store, n: u8) -> bool {
         store.load(&key(n)).unwrap().is_some()
-    }
-
-    /// Makes a file look unused for that long.
-    fn age(store: &Store, n: u8, unused: Duration) {
-        let file = File::open(store.path(&key(n))).unwrap();
-        file.set_modified(SystemTime::now() - unused).unwrap();
     }
 
     #[test]
@@ -333,7 +299,8 @@ mod tests {
         let artifact = Blob::from_parts(&[&[9; 20]]).unwrap();
         let (key, facts) = (key(1), PrepareFacts::default());
         let artifact_digest = artifact.digest().unwrap();
-        let header = Header { key, facts, artifact_bytes: artifact.len(), artifact_digest };
+        let artifact_bytes = artifact.len();
+        let header = Header { key, source: SOURCE, facts, artifact_bytes, artifact_digest };
         store.write_aside(&header, &artifact).unwrap();
         let (blob, _) = store.load(&key).unwrap().unwrap();
         assert_eq!(blob.to_vec().unwrap(), vec![9; 20]);
@@ -364,32 +331,6 @@ mod tests {
         save(&store, 1, 10);
         fs::rename(store.path(&key(1)), store.path(&key(2))).unwrap();
         assert!(!is_there(&store, 2));
-    }
-
-    #[test]
-    fn what_goes_unused_is_pruned_and_then_the_longest_unused() {
-        let (_directory, store) = store();
-        for n in 1..=4 {
-            save(&store, n, 1000);
-            age(&store, n, Duration::from_secs(100 * u64::from(n)));
-        }
-        let two_files = 2 * (1000 + HEADER_BYTES as u64);
-        store.prune(SystemTime::now(), two_files, Duration::from_secs(350));
-        let there = |n| store.path(&key(n)).exists();
-        assert!(there(1) && there(2) && !there(3) && !there(4));
-    }
-
-    #[test]
-    fn what_a_crash_left_behind_is_pruned_and_what_is_being_written_is_not() {
-        let (_directory, store) = store();
-        let temporary = |n| store.temporary_path(&key(n)).unwrap();
-        let (fresh, old) = (temporary(1), temporary(2));
-        fs::write(&fresh, "half").unwrap();
-        fs::write(&old, "half").unwrap();
-        let long_ago = SystemTime::now() - 2 * ABANDONED_AFTER;
-        File::open(&old).unwrap().set_modified(long_ago).unwrap();
-        store.prune(SystemTime::now(), STORE_BYTES_MAX, UNUSED_MAX);
-        assert!(fresh.exists() && !old.exists());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use parity_scale_codec::Encode;
 
 use crate::{
-    Group, Lane, Limits, Params, Retry,
+    Group, Lane, Limits, Params, PrepareLimits, Retry,
     pvf::{ExecTimeoutKind, ExecutorParams, Unusable},
 };
 
@@ -92,6 +92,9 @@ pub struct Settings {
     pub params: Params,
     /// Limits of the call.
     pub limits: Limits,
+    /// Limits of preparing the code, if it is not prepared yet; the host's if there are none. No kind
+    /// sets them: how large code may be is for the runtime to say.
+    pub prepare_limits: Option<PrepareLimits>,
     /// Whether to try again.
     pub retry: Retry,
     /// After this moment the answer is worthless: a request that still waits is given up.

@@ -18,9 +18,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The limits of preparing code are a host's own: a node gives
-//! [`Builder::prepare_limits`](crate::Builder::prepare_limits) those of
-//! [`ExecutorParams::prepare_limits`], with the session's [`code_decompressed_bytes_max`] in them.
+//! The limits of preparing code follow the session too: [`ExecutorParams::prepare_limits`] gives them, and
+//! the session's [`code_decompressed_bytes_max`] goes into them. A node hands them to each request
+//! ([`Settings::prepare_limits`], [`Host::precheck_with`]), or to the host for all that bring none
+//! ([`Builder::prepare_limits`](crate::Builder::prepare_limits)).
 
 mod block;
 mod executor_limits;
@@ -69,6 +70,7 @@ impl Host {
             params: settings.params.clone(),
             input: block.into_input(),
             limits: settings.limits.clone(),
+            prepare_limits: settings.prepare_limits.clone(),
             retry: settings.retry,
             deadline: settings.deadline,
             lane: settings.lane,

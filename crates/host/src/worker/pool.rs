@@ -85,6 +85,8 @@ struct Place {
     lane: Lane,
     /// Where it waits or runs, once it does.
     queued: Option<(Pool, Ticket)>,
+    /// Since when it has a worker, or the right to one.
+    begun: Option<Instant>,
 }
 
 impl Pool {
@@ -129,6 +131,7 @@ impl Pool {
         self.grant();
         let begin = Instant::now();
         let permit = granted.await.map_err(|_| Fault::ShuttingDown);
+        urgency.place().begun = permit.is_ok().then(Instant::now);
         drop(waiting);
         let lane = self.shared.lanes.name(urgency.lane());
         self.shared.metrics.waited(self.of().role, lane, begin.elapsed());
@@ -198,16 +201,25 @@ async fn end_idle(pool: Weak<Shared>, idle_max: Duration) {
 
 impl Urgency {
     pub(crate) fn new(lane: Lane) -> Self {
-        Self { place: Mutex::new(Place { lane, queued: None }) }
+        Self { place: Mutex::new(Place { lane, queued: None, begun: None }) }
     }
 
-    fn lane(&self) -> Lane {
-        self.place.lock().expect("no panic while locked").lane
+    pub(crate) fn lane(&self) -> Lane {
+        self.place().lane
+    }
+
+    /// Since when it has a worker, or the right to one.
+    pub(crate) fn begun(&self) -> Option<Instant> {
+        self.place().begun
+    }
+
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().expect("no panic while locked")
     }
 
     /// Makes it more urgent, if the lane is more urgent than its own.
     pub(crate) fn raise(&self, lane: Lane) {
-        let mut place = self.place.lock().expect("no panic while locked");
+        let mut place = self.place();
         if lane >= place.lane {
             return;
         }
@@ -232,10 +244,11 @@ impl<'a> Waiting<'a> {
         urgency: &Urgency,
         grant: oneshot::Sender<Permit>,
     ) -> Result<Self, Fault> {
-        let mut place = urgency.place.lock().expect("no panic while locked");
+        let mut place = urgency.place();
         let pushed = pool.state().queue.push(place.lane.place(), grant);
         let ticket = pushed.map_err(|Full { waiting }| Fault::Busy { waiting })?;
         place.queued = Some((pool.clone(), ticket));
+        place.begun = None;
         Ok(Self { pool, ticket })
     }
 }
