@@ -52,7 +52,7 @@ pub(crate) struct Shared {
     pub(crate) prepare_limits: PrepareLimits,
     pub(crate) engine_fingerprint: [u8; 32],
     pub(crate) waiting: Waiting,
-    security: Security,
+    security: Arc<Security>,
     /// After the workers, so that they are killed before their control groups are removed.
     _cgroup: Arc<Result<HostGroup, Refusal>>,
 }
@@ -146,7 +146,7 @@ impl Host {
             prepare_limits: settings.prepare_limits,
             engine_fingerprint: facts.engine_fingerprint,
             waiting: if filter_is_on { Waiting::Impossible } else { Waiting::Possible },
-            security: Security { level: settings.jail, layers: facts.layers },
+            security: Arc::new(Security { level: settings.jail, layers: facts.layers }),
             _cgroup: cgroup,
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -281,10 +281,13 @@ impl Host {
         self.shared.metrics.enqueued(request);
         let id = self.shared.requests.fetch_add(1, Ordering::Relaxed);
         let span = tracing::info_span!(target: "lazaret", "request", id, request);
-        let ended = match self.shared.gate.enter(group) {
+        let mut ended = match self.shared.gate.enter(group) {
             Ok(pass) => pass.while_inside(work).instrument(span.clone()).await,
             Err(fault) => Err(fault),
         };
+        if let Ok(answer) = &mut ended {
+            answer.security = Some(self.shared.security.clone());
+        }
         self.shared.metrics.concluded(request, &ended);
         span.in_scope(|| tell(&ended));
         ended

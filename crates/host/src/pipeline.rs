@@ -175,6 +175,7 @@ pub(crate) async fn call(host: Arc<Shared>, call: Call) -> Result<Answer<Output>
             artifact: Some(artifact_use(&artifact, origin)),
             log: ran.log,
             log_lines_dropped: ran.log_lines_dropped,
+            security: None,
         });
     }
 }
@@ -440,5 +441,6 @@ fn unrun<T>(verdict: Verdict<T>) -> Answer<T> {
         artifact: None,
         log: Vec::new(),
         log_lines_dropped: 0,
+        security: None,
     }
 }

@@ -11,6 +11,7 @@ use lazaret_wire::{evidence, work};
 use crate::{
     artifacts::{Origin, PrepareFacts, Purpose},
     blob::Blob,
+    host::Security,
     verdict::{LogLine, Verdict},
 };
 
@@ -137,6 +138,8 @@ pub struct Answer<T> {
     pub log: Vec<LogLine>,
     /// Log lines beyond the cap.
     pub log_lines_dropped: u32,
+    /// The jail that it was found in; always there in an answer of a [`Host`](crate::Host).
+    pub security: Option<Arc<Security>>,
 }
 
 impl<T> Answer<T> {
@@ -154,6 +157,7 @@ impl<T> Answer<T> {
             artifact: self.artifact,
             log: self.log,
             log_lines_dropped: self.log_lines_dropped,
+            security: self.security,
         }
     }
 }

@@ -42,6 +42,7 @@ mod tests {
                 artifact: None,
                 log: Vec::new(),
                 log_lines_dropped: 0,
+                security: None,
             })
         };
         let code = || Refusal::PrepareMemory { limit_bytes: 1 };
