@@ -22,9 +22,9 @@ use crate::{
 };
 
 /// Bytes of an artifact's file before the artifact.
-const HEADER_BYTES: usize = 160;
+const HEADER_BYTES: usize = 224;
 /// Bytes of the header that its last 32 prove.
-const PROVEN_BYTES: usize = 128;
+const PROVEN_BYTES: usize = 192;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_01_artifacts_removed_under_load_leave_no_request_waiting() {

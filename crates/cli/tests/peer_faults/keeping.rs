@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    path::Path,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -10,8 +11,8 @@ use lazaret::{Fault, Origin, Params, PrepareLimits, PrepareRetry, Refusal, Retry
 use crate::{
     ALONE, SECOND, call, jobs, me, sample, starting,
     support::{
-        PROGRAM, block, builder, descendants, endless, ends_within, host, kill, pidfd, refusal,
-        returned, running_job, settings, started, trivial, until,
+        PROGRAM, block, builder, descendants, endless, ends_within, entries, host, kill, pidfd,
+        refusal, returned, running_job, settings, started, trivial, until,
     },
 };
 
@@ -31,18 +32,26 @@ async fn fault_11_the_cache_is_pruned_by_the_size_of_its_files_and_outlives_its_
     assert_eq!(validate(&first, 1).await, Origin::Prepared);
     drop(first);
     // Larger than everything may be, all of it a hole; used less recently than what is there.
-    let large = cache.path().join("large.artifact");
+    let name = entries(cache.path()).remove(0).file_name().unwrap().to_string_lossy().into_owned();
+    let other = if name.starts_with('0') { "1" } else { "0" };
+    let large = cache.path().join(format!("{other}{}", &name[1..]));
     let file = File::create_new(&large).unwrap();
     file.set_len(STORE_BYTES_MAX).unwrap();
     file.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
     let second = host(cache.path()).await;
     until("the large file to go", || (!large.exists()).then_some(())).await;
     assert_eq!(validate(&second, 1).await, Origin::Disk, "thrown away at a start");
-    // And after each artifact that is written.
-    File::create_new(&large).unwrap().set_len(STORE_BYTES_MAX + 1).unwrap();
-    fs::File::open(&large).unwrap().set_modified(SystemTime::now() - 60 * SECOND).unwrap();
     assert_eq!(validate(&second, 2).await, Origin::Prepared);
-    assert!(!large.exists());
+    // And when more is written than there may be, by what the files have and not their folder.
+    let bytes = |folder: &Path| -> u64 {
+        entries(folder).iter().map(|file| file.metadata().map_or(0, |facts| facts.len())).sum()
+    };
+    let (room, other) = (bytes(cache.path()), tempfile::tempdir().unwrap());
+    let narrow = started(builder(other.path()).cache_bytes_max(room)).await;
+    for salt in 1..6 {
+        assert_eq!(validate(&narrow, salt).await, Origin::Prepared);
+    }
+    until("room to be made", || (bytes(other.path()) <= room).then_some(())).await;
     drop(second);
     let third = host(cache.path()).await;
     assert_eq!([validate(&third, 1).await, validate(&third, 2).await], [Origin::Disk; 2]);
