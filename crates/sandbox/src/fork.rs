@@ -5,7 +5,7 @@
 //! the worker's filter allows exactly these flags, so nothing in the worker can make a thread,
 //! a user namespace, or a child in another namespace. Only where the host has a control group to
 //! give is it `clone3`, which alone has CLONE_INTO_CGROUP, with its arguments at one address that
-//! the filter knows, in a page that is sealed ([`sys::CloneArgs`]).
+//! the filter knows, in a page that is sealed (`sys::CloneArgs`).
 //!
 //! # Why the worker keeps one capability
 //!
