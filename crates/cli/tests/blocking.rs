@@ -51,17 +51,23 @@ async fn a_preparation_is_seen_to_begin_and_to_end() {
     let cache = tempfile::tempdir().unwrap();
     let host = host(cache.path()).await;
     let (good, params) = (trivial(1), Default::default());
-    assert_eq!(host.preparation(&good, &params), PreparationState::Unknown);
-    host.heads_up(&good, &params);
-    // The first preparation waits for its worker to start, so there is time to see it.
+    // Its `start` function never ends, so there is time to see it.
+    let slow = code(
+        r#"(module
+            (memory (export "memory") 1)
+            (global (export "__heap_base") i32 (i32.const 1024))
+            (func (export "validate_block") (param i32 i32) (result i64) (i64.const 0))
+            (func $start (loop (br 0)))
+            (start $start))"#,
+    );
+    assert_eq!(host.preparation(&slow, &params), PreparationState::Unknown);
+    host.heads_up(&slow, &params);
     until("a preparation under way", || {
-        matches!(host.preparation(&good, &params), PreparationState::Compiling { .. }).then_some(())
+        matches!(host.preparation(&slow, &params), PreparationState::Compiling { .. }).then_some(())
     })
     .await;
-    until("an artifact", || {
-        (host.preparation(&good, &params) == PreparationState::Ready).then_some(())
-    })
-    .await;
+    host.prepare(&good, &params).await.unwrap();
+    assert_eq!(host.preparation(&good, &params), PreparationState::Ready);
     let bad = code(r#"(module)"#);
     host.prepare(&bad, &params).await.unwrap();
     assert!(matches!(host.preparation(&bad, &params), PreparationState::Refused(_)));
