@@ -8,7 +8,8 @@ use lazaret::{
     Builder, Fault, JailLevel, PreparationState, Refusal, Verdict, blocking, pvf::Settings,
 };
 use support::{
-    EMPTY_RESULT, block, builder, code, guest, host, refusal, returned, skipped, trivial, until,
+    EMPTY_RESULT, block, builder, code, guest, host, refusal, returned, skipped, starting, trivial,
+    until,
 };
 
 fn started(builder: Builder) -> blocking::Host {
@@ -52,14 +53,7 @@ async fn a_preparation_is_seen_to_begin_and_to_end() {
     let host = host(cache.path()).await;
     let (good, params) = (trivial(1), Default::default());
     // Its `start` function never ends, so there is time to see it.
-    let slow = code(
-        r#"(module
-            (memory (export "memory") 1)
-            (global (export "__heap_base") i32 (i32.const 1024))
-            (func (export "validate_block") (param i32 i32) (result i64) (i64.const 0))
-            (func $start (loop (br 0)))
-            (start $start))"#,
-    );
+    let slow = starting("(loop (br 0))");
     assert_eq!(host.preparation(&slow, &params), PreparationState::Unknown);
     host.heads_up(&slow, &params);
     until("a preparation under way", || {

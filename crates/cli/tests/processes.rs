@@ -10,8 +10,8 @@ use lazaret::{
     pvf::{self, Settings},
 };
 use support::{
-    PROGRAM, block, builder, code, descendants, endless, ends_within, host, kill, pidfd, refusal,
-    returned, running_job, settings, started, trivial, until,
+    PROGRAM, block, builder, descendants, endless, ends_within, host, kill, pidfd, refusal,
+    returned, running_job, settings, started, starting, trivial, until,
 };
 use tokio::sync::Mutex;
 
@@ -31,14 +31,7 @@ async fn two_codes_do_not_block_each_other() {
     let limits =
         PrepareLimits { execution_cpu: Duration::from_secs(5), ..PrepareLimits::default() };
     let host = started(builder(cache.path()).prepare_limits(limits)).await;
-    let slow = code(
-        r#"(module
-            (memory (export "memory") 1)
-            (global (export "__heap_base") i32 (i32.const 1024))
-            (func (export "validate_block") (param i32 i32) (result i64) (i64.const 0))
-            (func $start (loop (br 0)))
-            (start $start))"#,
-    );
+    let slow = starting("(loop (br 0))");
     let slow = tokio::spawn({
         let host = host.clone();
         async move { host.validate(&slow, block(), &Settings::default()).await }

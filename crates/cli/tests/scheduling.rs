@@ -6,13 +6,12 @@ mod support;
 use std::time::{Duration, Instant};
 
 use lazaret::{
-    Code, Doubt, Fault, Group, Host, Lane, Origin, Params, PrepareLimits, PrepareRetry, Retry,
-    Verdict,
+    Code, Doubt, Fault, Group, Host, Lane, Origin, Params, PrepareRetry, Retry, Verdict,
     pvf::{Block, Settings, Validated},
 };
 use support::{
-    PROGRAM, block, builder, code, descendants, endless, ends_within, kill, pidfd, returned,
-    running_job, settings, started, trivial, until,
+    PROGRAM, block, builder, descendants, endless, ends_within, kill, pidfd, returned, running_job,
+    settings, started, trivial, until,
 };
 use tokio::{sync::Mutex, task::JoinHandle};
 
@@ -97,38 +96,6 @@ async fn an_urgent_lane_goes_first_and_no_lane_waits_for_ever() {
     assert_eq!(lanes[0], Lane::DISPUTE, "it came last and goes first");
     let backing: Vec<_> = (0..lanes.len()).filter(|&n| lanes[n] == Lane::BACKING).collect();
     assert!(backing[1] < 20, "passed over for long: {backing:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_call_lifts_a_preparation_that_nobody_waited_for() {
-    let _alone = ALONE.lock().await;
-    let cache = tempfile::tempdir().unwrap();
-    let limits = PrepareLimits { precheck_cpu: 2 * SECOND, ..PrepareLimits::default() };
-    let settings_of_host = builder(cache.path()).prepare_workers(1).prepare_limits(limits);
-    let host = started(settings_of_host.critical_prepare_workers(1)).await;
-    let slow = code(
-        r#"(module
-            (memory (export "memory") 1)
-            (global (export "__heap_base") i32 (i32.const 1024))
-            (func (export "validate_block") (param i32 i32) (result i64) (i64.const 0))
-            (func $start (loop (br 0)))
-            (start $start))"#,
-    );
-    // Takes the one place for those who are not critical, until its limit.
-    let occupying = tokio::spawn({
-        let (host, slow) = (host.clone(), slow.clone());
-        async move { host.precheck(&slow, &Params::default()).await }
-    });
-    running_job(me()).await;
-    let soon = trivial(7);
-    host.heads_up(&soon, &Params::default());
-    let waits = || host.preparations().waiting == [("critical", 0), ("asked", 0), ("heads-up", 1)];
-    until("the heads-up", || waits().then_some(())).await;
-    let answer = host.validate(&soon, block(), &Settings::default()).await.unwrap();
-    assert_eq!(answer.artifact.as_ref().unwrap().origin, Origin::Prepared);
-    returned(&answer);
-    assert!(!occupying.is_finished(), "the call waited for what it should have overtaken");
-    occupying.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]

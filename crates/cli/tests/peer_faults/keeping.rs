@@ -9,10 +9,10 @@ use std::{
 use lazaret::{Fault, Origin, Params, PrepareLimits, PrepareRetry, Refusal, Retry, pvf::Settings};
 
 use crate::{
-    ALONE, SECOND, call, jobs, me, sample, starting,
+    ALONE, SECOND, call, jobs, me, sample,
     support::{
         PROGRAM, block, builder, descendants, endless, ends_within, entries, host, kill, pidfd,
-        refusal, returned, running_job, settings, started, trivial, until,
+        refusal, returned, running_job, settings, started, starting, trivial, until,
     },
 };
 

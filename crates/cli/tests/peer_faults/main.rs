@@ -51,15 +51,3 @@ fn sample(host: &Host, name: &str) -> f64 {
 fn jobs(host: &Host, role: &str) -> f64 {
     sample(host, &format!("lazaret_job_cpu_seconds_count{{role=\"{role}\"}}"))
 }
-
-/// Code whose `start` function has this body.
-fn starting(body: &str) -> Code {
-    support::code(&format!(
-        r#"(module
-            (memory (export "memory") 1)
-            (global (export "__heap_base") i32 (i32.const 1024))
-            (func (export "validate_block") (param i32 i32) (result i64) (i64.const 0))
-            (func $start {body})
-            (start $start))"#
-    ))
-}

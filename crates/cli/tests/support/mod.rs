@@ -67,6 +67,18 @@ pub fn guest(body: &str) -> Code {
     ))
 }
 
+/// A guest whose `start` function has this body.
+pub fn starting(body: &str) -> Code {
+    code(&format!(
+        r#"(module
+            (memory (export "memory") 1)
+            (global (export "__heap_base") i32 (i32.const 1024))
+            (func (export "validate_block") (param i32 i32) (result i64) (i64.const 0))
+            (func $start {body})
+            (start $start))"#
+    ))
+}
+
 /// A guest that never ends.
 pub fn endless() -> Code {
     guest("(loop (br 0)) (unreachable)")
