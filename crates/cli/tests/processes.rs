@@ -10,7 +10,7 @@ use lazaret::{
     pvf::{self, Settings},
 };
 use support::{
-    PROGRAM, block, builder, descendants, endless, ends_within, host, kill, pidfd, refusal,
+    PROGRAM, block, builder, descendants, endless, ends_within, held, host, kill, pidfd, refusal,
     returned, running_job, settings, started, starting, trivial, until,
 };
 use tokio::sync::Mutex;
@@ -177,11 +177,11 @@ async fn a_host_killed_mid_job_leaves_nothing_behind() {
         .unwrap();
     let ancestor = program.id() as i32;
     running_job(ancestor).await;
-    let left: Vec<_> = descendants(ancestor).iter().map(|process| pidfd(process.pid)).collect();
+    let left = held(ancestor);
     assert!(left.len() >= 2, "a worker and its job at least");
     program.kill().unwrap();
-    for process in &left {
-        assert!(ends_within(process, SECOND), "a process outlived its host");
+    for (process, handle) in &left {
+        assert!(ends_within(handle, SECOND), "{process:?} outlived its host");
     }
     program.wait().unwrap();
 }

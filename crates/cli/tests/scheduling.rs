@@ -10,8 +10,8 @@ use lazaret::{
     pvf::{Block, Settings, Validated},
 };
 use support::{
-    PROGRAM, block, builder, descendants, endless, ends_within, kill, pidfd, returned, running_job,
-    settings, started, trivial, until,
+    PROGRAM, block, builder, descendants, endless, ends_within, held, kill, pidfd, returned,
+    running_job, settings, started, trivial, until,
 };
 use tokio::{sync::Mutex, task::JoinHandle};
 
@@ -180,10 +180,9 @@ async fn workers_that_cannot_start_are_a_fault_to_each_who_asks_and_soon() {
     let code = trivial(1);
     returned(&host.validate(&code, block(), &Settings::default()).await.unwrap());
     // The file that the host holds open is emptied: from now on it is no program.
-    let all = descendants(me());
-    let ends: Vec<_> = all.iter().map(|process| pidfd(process.pid)).collect();
-    all.iter().filter(|process| process.parent == me()).for_each(|worker| kill(worker.pid));
-    assert!(ends.iter().all(|end| ends_within(end, SECOND)));
+    let all = held(me());
+    all.iter().filter(|(process, _)| process.parent == me()).for_each(|(one, _)| kill(one.pid));
+    assert!(all.iter().all(|(_, handle)| ends_within(handle, SECOND)));
     std::fs::File::options().write(true).truncate(true).open(&program).unwrap();
     let begin = Instant::now();
     for _ in 0..100 {

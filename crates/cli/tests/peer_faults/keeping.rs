@@ -11,8 +11,8 @@ use lazaret::{Fault, Origin, Params, PrepareLimits, PrepareRetry, Refusal, Retry
 use crate::{
     ALONE, SECOND, call, jobs, me, sample,
     support::{
-        PROGRAM, block, builder, descendants, endless, ends_within, entries, host, kill, pidfd,
-        refusal, returned, running_job, settings, started, starting, trivial, until,
+        PROGRAM, block, builder, endless, ends_within, entries, held, host, kill, pidfd, refusal,
+        returned, running_job, settings, started, starting, trivial, until,
     },
 };
 
@@ -136,10 +136,9 @@ async fn fault_12_a_worker_that_does_not_start_is_a_fault_in_bounded_time() {
     let host = started(builder(&folder.path().join("cache")).worker_program(&program)).await;
     let code = trivial(14);
     returned(&host.validate(&code, block(), &Settings::default()).await.unwrap());
-    let all = descendants(me());
-    let ends: Vec<_> = all.iter().map(|process| pidfd(process.pid)).collect();
-    all.iter().filter(|process| process.parent == me()).for_each(|worker| kill(worker.pid));
-    assert!(ends.iter().all(|end| ends_within(end, SECOND)));
+    let all = held(me());
+    all.iter().filter(|(process, _)| process.parent == me()).for_each(|(one, _)| kill(one.pid));
+    assert!(all.iter().all(|(_, handle)| ends_within(handle, SECOND)));
     // The file that the host holds open is no program any more.
     File::options().write(true).truncate(true).open(&program).unwrap();
     let begin = Instant::now();

@@ -10,12 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Signal, pidfd_send_signal};
+
 use crate::{
     staged::{
         Did::{Made, Named, Received, Sent, Started, Synced, Written},
         Host, RETURNED, Stage, Step, is_answered, is_possible, memory_files, step,
     },
-    support::{self, ends_within, entries, kill},
+    support::{self, ends_within, entries},
 };
 
 /// How long anything may outlive a kill.
@@ -81,10 +83,11 @@ impl Stage {
 
 impl Host {
     /// The newest worker, or a job of it: that one which the step is about.
-    fn newest(&self, is_worker: bool) -> i32 {
+    fn newest(&self, is_worker: bool) -> &OwnedFd {
         let host = self.program.pid();
         let found = self.processes.iter().filter(|(one, _)| (one.parent == host) == is_worker);
-        found.map(|(one, _)| one.pid).max().expect("a process to kill")
+        let newest = found.max_by_key(|(one, _)| (one.began, one.pid));
+        &newest.expect("a process to kill").1
     }
 }
 
@@ -118,7 +121,8 @@ async fn a_host_killed_at_any_step_leaves_nothing_and_the_next_one_answers() {
 /// What the host says when its victim is killed at the step and it goes on.
 async fn goes_on(stage: &Stage, step: &Step, is_worker: bool, expected: i32) {
     let host = stage.fresh_host_at(step).await;
-    kill(host.newest(is_worker));
+    // A job that has replied may have ended by itself.
+    let _ = pidfd_send_signal(host.newest(is_worker), Signal::KILL);
     let (status, words) = host.program.finish().expect("a host that ends");
     match expected {
         RETURNED => is_answered(step, status, &words),

@@ -14,7 +14,7 @@ use rustix::fs::{Mode, OFlags};
 use tempfile::TempDir;
 
 use crate::{
-    support::{self, EMPTY_RESULT, PROGRAM, descendants, pidfd, running_job, skipped, until},
+    support::{self, EMPTY_RESULT, PROGRAM, descendants, held, running_job, skipped, until},
     traced::{Call, Event, Traced},
 };
 
@@ -138,7 +138,7 @@ impl Stage {
             })
             .await;
         }
-        Host { memory_files: memory_files(pid), processes: processes(pid), program }
+        Host { memory_files: memory_files(pid), processes: held(pid), program }
     }
 }
 
@@ -194,11 +194,6 @@ fn opened(call: &Call, flags: u64, file: &mut Option<u64>) -> Option<Did> {
     };
     *file = Some(call.result as u64);
     Some(did)
-}
-
-fn processes(host: i32) -> Vec<(support::Process, OwnedFd)> {
-    let all = descendants(host).into_iter();
-    all.map(|process| (process.clone(), pidfd(process.pid))).collect()
 }
 
 /// The memory files of a process and of those below it; of no process, those of all.

@@ -121,6 +121,8 @@ pub struct Process {
     pub name: String,
     /// Clock ticks of CPU time so far.
     pub ticks: u64,
+    /// When it began, in clock ticks since the machine did.
+    pub began: u64,
 }
 
 /// All processes that descend from `ancestor`.
@@ -156,7 +158,15 @@ fn process(pid: i32) -> Option<Process> {
         command => String::from_utf8_lossy(command).into_owned(),
     };
     let ticks = fields[11].parse::<u64>().ok()? + fields[12].parse::<u64>().ok()?;
-    Some(Process { pid, parent: fields[1].parse().ok()?, name, ticks })
+    let (parent, began) = (fields[1].parse().ok()?, fields[19].parse().ok()?);
+    Some(Process { pid, parent, name, ticks, began })
+}
+
+/// All processes that descend from `ancestor`, each with a handle that outlives it. One that ends
+/// while they are looked up is none of them: workers begin and end processes all the time.
+pub fn held(ancestor: i32) -> Vec<(Process, OwnedFd)> {
+    let hold = |process: Process| pidfd_of(process.pid).ok().map(|handle| (process, handle));
+    descendants(ancestor).into_iter().filter_map(hold).collect()
 }
 
 /// Looks until there is one, giving way to other tasks in between.
@@ -185,8 +195,11 @@ pub async fn running_job(ancestor: i32) -> (Process, Process) {
 
 /// A handle that outlives the process.
 pub fn pidfd(pid: i32) -> OwnedFd {
-    let pid = Pid::from_raw(pid).expect("a process id");
-    pidfd_open(pid, PidfdFlags::empty()).expect("a living process")
+    pidfd_of(pid).expect("a living process")
+}
+
+fn pidfd_of(pid: i32) -> rustix::io::Result<OwnedFd> {
+    pidfd_open(Pid::from_raw(pid).expect("a process id"), PidfdFlags::empty())
 }
 
 /// Whether the process ends within the time (pidfd_open(2): readable when it has).
