@@ -1,0 +1,60 @@
+//! All workers busy with trivial calls, and always more in flight than there are workers.
+
+use std::{sync::Arc, time::Instant};
+
+use tokio::task::JoinSet;
+
+use crate::{
+    hosts::{EXECUTE_WORKERS, Hosts, Side},
+    made,
+    stage::Stage,
+    table::{Figure, Row},
+    work::Work,
+};
+
+const IN_FLIGHT: usize = 32;
+/// Calls of each client in a turn.
+const CALLS: usize = 20;
+const MUST: f64 = 8.0;
+
+pub(super) async fn run(stage: &mut Stage) -> Result<Vec<Row>, String> {
+    let work = Arc::new(made::trivial()?);
+    let plan = stage.plan(CALLS);
+    let (mut peer, mut lazaret) = (Vec::new(), Vec::new());
+    for round in 0..plan.rounds {
+        for side in plan.order(round) {
+            let rate = rate(&stage.hosts, side, &work).await?;
+            match side {
+                Side::Peer => peer.push(rate),
+                _ => lazaret.push(rate),
+            }
+        }
+    }
+    let case = format!("trivial, {EXECUTE_WORKERS} workers, {IN_FLIGHT} in flight");
+    let row = Row::new(case, Figure::Rate(middle(peer)), Figure::Rate(middle(lazaret)));
+    Ok(vec![row.must_be_better(MUST).note("the middle of all rounds")])
+}
+
+/// Calls in a second, over one turn.
+async fn rate(hosts: &Arc<Hosts>, side: Side, work: &Arc<Work>) -> Result<f64, String> {
+    let begin = Instant::now();
+    let mut clients = JoinSet::new();
+    for _ in 0..IN_FLIGHT {
+        let (hosts, work) = (hosts.clone(), work.clone());
+        clients.spawn(async move {
+            for _ in 0..CALLS {
+                hosts.call(side, &work).await?;
+            }
+            Ok::<_, String>(())
+        });
+    }
+    for ended in clients.join_all().await {
+        ended?;
+    }
+    Ok((IN_FLIGHT * CALLS) as f64 / begin.elapsed().as_secs_f64())
+}
+
+fn middle(mut rates: Vec<f64>) -> f64 {
+    rates.sort_unstable_by(f64::total_cmp);
+    rates.get(rates.len() / 2).copied().unwrap_or_default()
+}

@@ -1,0 +1,53 @@
+//! Measuring in turns: some calls at one host, the same calls at the other, again and again, so that
+//! whatever else this machine does meets both.
+
+use crate::{
+    hosts::{Hosts, Side},
+    samples::BySide,
+    work::Work,
+};
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan<'a> {
+    /// Who takes turns.
+    pub(crate) sides: &'a [Side],
+    /// Turns of each.
+    pub(crate) rounds: usize,
+    /// Counted calls of each work in a turn.
+    pub(crate) calls: usize,
+}
+
+impl Plan<'_> {
+    /// The sides in the order of this round: who begins one round is the last in the next.
+    pub(crate) fn order(&self, round: usize) -> Vec<Side> {
+        let mut order = self.sides.to_vec();
+        if round % 2 == 1 {
+            order.reverse();
+        }
+        order
+    }
+}
+
+/// Calls every work in every turn, one after another; the times of each work.
+///
+/// A turn begins with a call that is not counted, because it finds the caches of the processor full
+/// of the other side's data.
+pub(crate) async fn in_turns(
+    hosts: &Hosts,
+    works: &[&Work],
+    plan: Plan<'_>,
+) -> Result<Vec<BySide>, String> {
+    let mut times = vec![BySide::default(); works.len()];
+    for round in 0..plan.rounds {
+        for side in plan.order(round) {
+            hosts.call(side, works[0]).await?;
+            for _ in 0..plan.calls {
+                for (work, times) in works.iter().zip(&mut times) {
+                    times.push(side, hosts.call(side, work).await?);
+                }
+            }
+        }
+    }
+    Ok(times)
+}
