@@ -13,14 +13,21 @@ use crate::work::{Ended, Guest, Work};
 
 /// Every runtime of `data` that comes with a block, by name.
 pub(crate) fn real_blocks(data: &Path) -> Result<Vec<Work>, String> {
-    let pvf = data.join("pvf");
-    let folders = fs::read_dir(&pvf).map_err(|error| format!("{}: {error}", pvf.display()))?;
-    let mut folders: Vec<_> = folders.flatten().map(|entry| entry.path()).collect();
-    folders.sort();
-    folders.iter().filter(|folder| folder.join("params.scale").exists()).map(block_in).collect()
+    folders(data)?.iter().map(|folder| block_in(folder)).collect()
 }
 
-fn block_in(folder: &PathBuf) -> Result<Work, String> {
+/// Where they are.
+pub(crate) fn folders(data: &Path) -> Result<Vec<PathBuf>, String> {
+    let pvf = data.join("pvf");
+    let entries = fs::read_dir(&pvf).map_err(|error| format!("{}: {error}", pvf.display()))?;
+    let folders = entries.flatten().map(|entry| entry.path());
+    let mut folders: Vec<_> = folders.filter(|path| path.join("params.scale").exists()).collect();
+    folders.sort();
+    Ok(folders)
+}
+
+/// The runtime of one folder, and its block.
+pub(crate) fn block_in(folder: &Path) -> Result<Work, String> {
     let read = |name: &str| {
         let path = folder.join(name);
         fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))

@@ -79,11 +79,11 @@ fn main() -> ExitCode {
 
 /// Measures and prints; whether everything held.
 async fn run(arguments: Arguments) -> Result<bool, String> {
-    let real = corpus::real_blocks(&arguments.data)?;
     if let Some(cache) = &arguments.hold {
-        println!("{}", cases::hold(real, cache).await?);
+        println!("{}", cases::hold(&arguments.data, cache).await?);
         return Ok(true);
     }
+    let real = corpus::real_blocks(&arguments.data)?;
     let begin = Instant::now();
     let mut stage = Stage::set(arguments.data, real, arguments.rounds.max(1)).await?;
     eprintln!("peer: {}", stage.hosts.peer.security());

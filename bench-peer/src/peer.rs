@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -52,7 +52,7 @@ impl Peer {
         let started = start(config, Metrics::default()).await;
         let (host, run) = started.map_err(|error| format!("the peer does not start: {error}"))?;
         // The host looks at the version of the descriptor alone, and zeros are one it knows.
-        let receipt = CandidateReceiptV2::decode(&mut &[0; RECEIPT_BYTES_MAX][..])
+        let receipt = CandidateReceiptV2::decode(&mut &[0_u8; RECEIPT_BYTES_MAX][..])
             .map_err(|error| format!("no candidate receipt: {error}"))?;
         Ok(Self { host, receipt, task: tokio::spawn(run).abort_handle() })
     }
@@ -123,10 +123,9 @@ pub(crate) fn link_artifacts(from: &Path, to: &Path) -> Result<usize, String> {
     Ok(files.len())
 }
 
-fn artifacts(cache: &Path) -> Result<Vec<std::path::PathBuf>, String> {
+fn artifacts(cache: &Path) -> Result<Vec<PathBuf>, String> {
     let files = fs::read_dir(cache).map_err(|error| error.to_string())?.flatten();
-    let is_one = |path: &std::path::PathBuf| {
-        path.extension().is_some_and(|extension| extension == ARTIFACT_EXTENSION)
-    };
+    let is_one =
+        |path: &PathBuf| path.extension().is_some_and(|extension| extension == ARTIFACT_EXTENSION);
     Ok(files.map(|file| file.path()).filter(is_one).collect())
 }

@@ -87,13 +87,12 @@ impl Stage {
         Ok(prepared)
     }
 
-    /// The guests with which there are 50 beside the real ones, prepared.
-    pub(crate) async fn ready_fillers(&mut self) -> Result<Vec<Work>, String> {
-        let fillers = fillers(self.real.len())?;
-        for filler in &fillers {
-            self.ready(&filler.guest).await?;
+    /// Prepares as many guests beside the real ones as there must be for 50.
+    pub(crate) async fn ready_fillers(&mut self) -> Result<(), String> {
+        for filler in fillers(self.real.len()) {
+            self.ready(&filler?.guest).await?;
         }
-        Ok(fillers)
+        Ok(())
     }
 
     /// The sides of a case, over all rounds.
@@ -111,7 +110,8 @@ impl Stage {
     }
 }
 
-/// Guests that make so many real ones 50.
-pub(crate) fn fillers(real: usize) -> Result<Vec<Work>, String> {
-    (0..ARTIFACTS.saturating_sub(real) as u64).map(|seed| made::sized(FILLER_BYTES, seed)).collect()
+/// Guests that make so many real ones 50, one at a time.
+pub(crate) fn fillers(real: usize) -> impl Iterator<Item = Result<Work, String>> {
+    let seeds = 0..ARTIFACTS.saturating_sub(real) as u64;
+    seeds.map(|seed| made::sized(FILLER_BYTES, seed))
 }

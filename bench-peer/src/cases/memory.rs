@@ -6,13 +6,13 @@ use std::{env, path::Path, process, process::Stdio};
 use serde_json::Value;
 
 use crate::{
+    corpus,
     hosts::{Hosts, Side},
     lazaret_host::Lazaret,
     made,
     processes::{self, Process},
     stage::{ARTIFACTS, Stage, fillers},
     table::{Figure, Row},
-    work::Work,
 };
 
 /// Beside the artifacts.
@@ -80,20 +80,23 @@ async fn hot(stage: &Stage) -> Result<Row, String> {
 }
 
 /// The other process: starts a host over a cache, calls 50 artifacts of it, and says what it holds.
-pub(crate) async fn hold(real: Vec<Work>, cache: &Path) -> Result<Value, String> {
+/// Code and blocks are dropped after each call, because they are the caller's and not the host's.
+pub(crate) async fn hold(data: &Path, cache: &Path) -> Result<Value, String> {
     let own = process::id();
-    let fillers = fillers(real.len())?;
-    let works: Vec<_> = real.into_iter().chain(fillers).take(ARTIFACTS).collect();
     let before = processes::resident_bytes(own)?;
     let host = Lazaret::start(cache).await?;
-    let mut bytes = 0;
-    for work in &works {
-        let (_, ended) = host.call(work).await?;
+    let folders = corpus::folders(data)?;
+    let real = folders.iter().map(|folder| corpus::block_in(folder));
+    let (mut artifacts, mut bytes) = (0, 0);
+    for work in real.chain(fillers(folders.len())).take(ARTIFACTS) {
+        let work = work?;
+        let (_, ended) = host.call(&work).await?;
         work.check("a host with many artifacts", &ended)?;
+        artifacts += 1;
         bytes += host.artifact_bytes(&work.guest).await?;
     }
     Ok(serde_json::json!({
-        "artifacts": works.len(),
+        "artifacts": artifacts,
         "artifact_bytes": bytes,
         "before_bytes": before,
         "resident_bytes": processes::resident_bytes(own)?,

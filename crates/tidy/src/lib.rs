@@ -32,10 +32,11 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Every Rust file below `crates`, sorted.
+/// Every Rust file below `crates` and of the comparison in `bench-peer`, sorted.
 pub fn sources() -> Vec<Source> {
     let mut sources = Vec::new();
     collect(&root().join("crates"), &mut sources);
+    collect(&root().join("bench-peer/src"), &mut sources);
     sources.sort_by(|a, b| a.path.cmp(&b.path));
     sources
 }
@@ -54,9 +55,12 @@ fn collect(directory: &Path, sources: &mut Vec<Source>) {
 }
 
 impl Source {
-    /// The crate's folder, as in `wire`.
+    /// The crate's folder, as in `wire`; none if it is not one of the main workspace.
     pub fn room(&self) -> &str {
-        self.path.split('/').nth(1).unwrap_or_default()
+        self.path
+            .strip_prefix("crates/")
+            .and_then(|path| path.split('/').next())
+            .unwrap_or_default()
     }
 
     /// Whether the file holds tests only.

@@ -25,6 +25,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("crates/sandbox/src/allocator.rs", "GlobalAlloc is an unsafe trait"),
     ("crates/engine/src/engine.rs", "an artifact is machine code"),
     ("crates/worker/src/claims.rs", "the one caller of it"),
+    ("bench-peer/src/in_process.rs", "another caller of it"),
     ("crates/attack/src/native.rs", "jumps into a blob, which is the point"),
     ("crates/attack/src/polkadot.rs", "another host's jail, made by the same calls"),
     ("crates/attack/src/freed_memory.rs", "mallopt"),
