@@ -5,7 +5,8 @@ use std::time::Duration;
 use lazaret::pvf::ValidationParams;
 use wasm_encoder::{
     CodeSection, ConstExpr, EntityType, ExportKind, ExportSection, Function, FunctionSection,
-    GlobalSection, GlobalType, ImportSection, MemArg, MemoryType, Module, TypeSection, ValType,
+    GlobalSection, GlobalType, ImportSection, MemArg, MemArgTarget, MemoryType, Module,
+    TypeSection, ValType,
 };
 
 use crate::work::{Ended, Guest, Work};
@@ -120,7 +121,8 @@ fn unused(seed: u64) -> Function {
         code.local_get(0).i64_const(number as i64 | 1).i64_mul();
         code.i64_const(number.rotate_left(17) as i64).i64_xor().local_set(0);
         if step % 4 == 0 {
-            let at = MemArg { offset: 8 * step as u64, align: 0, memory_index: 0 };
+            let target = MemArgTarget::Memory(0);
+            let at = MemArg { offset: 8 * step as u64, align: 0, target, ordering: None };
             code.i32_const(HEAP_BASE).local_get(0).i64_store(at);
         }
     }
