@@ -116,11 +116,6 @@ pub(crate) async fn call(host: Arc<Shared>, call: Call) -> Result<Answer<Output>
         let refusal = Refusal::InputTooLarge { bytes: input_bytes, limit_bytes };
         return Ok(unrun(Verdict::Refused(refusal)));
     }
-    let work = Work::Execute(Execute {
-        input: call.input.form.clone(),
-        params: call.params.clone(),
-        limits: call.limits.for_execute(&call.params),
-    });
     let prepare_limits = call.prepare_limits.as_ref().unwrap_or(&host.prepare_limits);
     let wanted = Wanted::new(&call.code, &call.params, prepare_limits, Purpose::Execution);
     let mut attempt = 1;
@@ -141,9 +136,15 @@ pub(crate) async fn call(host: Arc<Shared>, call: Call) -> Result<Answer<Output>
         if let Some(refusal) = wanted.terms().refuse(&artifact.facts) {
             return Ok(unrun(Verdict::Refused(refusal)));
         }
+        let work = Work::Execute(Execute {
+            artifact: artifact.number,
+            input: call.input.form.clone(),
+            params: call.params.clone(),
+            limits: call.limits.for_execute(&call.params),
+        });
         let order = Order {
             asked: Asked::Execute,
-            work: work.clone(),
+            work,
             deadline: call.deadline,
             attached: || Ok(vec![artifact.blob.clone(), call.input.to_blob()?]),
         };
@@ -283,7 +284,7 @@ async fn load(host: &Shared, key: Key) -> Option<Arc<Artifact>> {
     let store = host.store.clone()?;
     let loaded = tokio::task::spawn_blocking(move || store.load(&key)).await;
     let (blob, facts) = loaded.ok()?.ok()??;
-    Some(Arc::new(Artifact { blob, facts }))
+    Some(Arc::new(Artifact::new(blob, facts)))
 }
 
 /// Compiles in a job and keeps what comes of it.
@@ -324,7 +325,7 @@ async fn compile(host: &Arc<Shared>, key: Key, wanted: &Wanted, urgency: &Urgenc
                         code_bytes: prepared.code_bytes,
                     };
                     save(host, key, code, &blob, facts).await;
-                    Preparation::Ready(Arc::new(Artifact { blob, facts }), Origin::Prepared)
+                    Preparation::Ready(Arc::new(Artifact::new(blob, facts)), Origin::Prepared)
                 }
             },
             Ok(Judged::Returned { .. } | Judged::Inspected(_)) => {

@@ -11,7 +11,9 @@
 //! host_link its socket to the host
 //! hand_over work and descriptors from worker to job
 //! watch     a job seen from its worker: reply, limits, death, evidence
+//! standby   jobs that wait: one for anything, one for what is likely
 //! job       the way of a job, from fork to its last word
+//! execute   the part of it that calls an artifact
 //! claims    what the engine found, as claims
 //! layers    what the sandbox put on, as the greeting says it
 //! native    machine code in the place of a guest, for attacks; absent from every other program
@@ -35,12 +37,14 @@
 #![deny(unsafe_code)]
 
 mod claims;
+mod execute;
 mod hand_over;
 mod host_link;
 mod job;
 mod layers;
 mod native;
 mod serve;
+mod standby;
 mod start;
 mod watch;
 

@@ -30,6 +30,7 @@ use crate::{
     layers::{CanaryWord, missing_layer},
     native::Trial,
     serve::Worker,
+    standby::Standby,
     watch::{self, Begin, Job, Seen},
 };
 
@@ -93,7 +94,15 @@ fn prepare_to_serve(
     };
     match ready() {
         Ok((engine, jail, timer, layers)) => Ok((
-            Worker { host, role: start.role, engine, native, jail, timer, standby: None },
+            Worker {
+                host,
+                role: start.role,
+                engine,
+                native,
+                jail,
+                timer,
+                standby: Standby::default(),
+            },
             layers,
         )),
         Err(hello) => Err((host, hello)),
