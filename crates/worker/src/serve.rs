@@ -124,10 +124,15 @@ impl Worker {
         let (job, begin, on_standby) = loop {
             let waiting = self.standby.take(work);
             let on_standby = waiting.is_some();
-            let Waiting { job, descriptors: there } = match waiting {
+            let Waiting { job, descriptors: mut there } = match waiting {
                 Some(waiting) => waiting,
                 None => Waiting { job: self.fork()?, descriptors: 0 },
             };
+            if let (0, Some(load)) = (there, self.standby.must_load(work)) {
+                // If the job is dead, the work will not reach it either.
+                let _ = hand_over::give(job.channel.as_fd(), &Order::Load(load), &attached[..1]);
+                there = 1;
+            }
             // All clocks are read before the job wakes, because it may run before we do again. What it
             // has used for its own jail is not the guest's.
             let begin = Begin::now(&job);

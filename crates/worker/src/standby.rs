@@ -8,7 +8,6 @@ use lazaret_wire::work::{Execute, Limits, Load, Work};
 use crate::watch::{self, Job};
 
 /// What waits in a worker.
-#[derive(Default)]
 pub(crate) struct Standby {
     idle: Option<Job>,
     loaded: Option<(Job, Call)>,
@@ -16,6 +15,8 @@ pub(crate) struct Standby {
     last: Option<(Call, OwnedFd)>,
     /// Whether the call before that was alike.
     is_repeated: bool,
+    /// Whether every job loads before it is handed its call: of an attack.
+    loads_always: bool,
 }
 
 /// What calls that one loaded job serves have in common.
@@ -32,6 +33,18 @@ pub(crate) struct Waiting {
 }
 
 impl Standby {
+    pub(crate) fn new(loads_always: bool) -> Self {
+        Self { idle: None, loaded: None, last: None, is_repeated: false, loads_always }
+    }
+
+    /// What a job that waits for anything is to load before it is handed this work.
+    pub(crate) fn must_load(&self, work: &Work) -> Option<Load> {
+        match work {
+            Work::Execute(execute) if self.loads_always => Some(Call::of(execute).load),
+            _ => None,
+        }
+    }
+
     /// The job that is nearest to this work.
     pub(crate) fn take(&mut self, work: &Work) -> Option<Waiting> {
         match work {

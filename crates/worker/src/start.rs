@@ -81,8 +81,10 @@ fn prepare_to_serve(
     start: &Start,
     trial: Option<Trial>,
 ) -> Result<(Worker, Vec<Layer>), (HostLink, Hello)> {
-    let (left_out, native) = trial.map(|trial| (trial.left_out, trial.native)).unzip();
+    let left_out = trial.as_ref().map(|trial| trial.left_out.clone());
     let policy = policy(start).leaving_out(&left_out.unwrap_or_default());
+    let standby = Standby::new(trial.as_ref().is_some_and(|trial| trial.loads_ahead));
+    let native = trial.map(|trial| trial.native);
     let ready = || -> Result<_, Hello> {
         markers::install().map_err(broken)?;
         let engine = Engine::new(&lazaret_engine::Params::default()).map_err(broken)?;
@@ -101,7 +103,7 @@ fn prepare_to_serve(
                 native,
                 jail,
                 timer,
-                standby: Standby::default(),
+                standby,
             },
             layers,
         )),

@@ -9,8 +9,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::layer::{During, Step, check};
 
-/// What a worker needs: its two descriptors, the signal descriptor, and for two jobs a pidfd, a
-/// channel and what is attached to it.
+/// What a worker needs: its two descriptors, the signal descriptor, an artifact, and for three jobs a
+/// pidfd, a channel and what is attached to it.
 const WORKER_DESCRIPTORS: u64 = 64;
 /// The kernel takes one signal from this allowance for each POSIX timer.
 const WORKER_PENDING_SIGNALS: u64 = 64;
