@@ -184,6 +184,17 @@ pub enum NoGreeting {
     /// Its engine is not that of the workers before it.
     #[error("its engine is another than that of the workers before it")]
     OtherEngine,
+    /// Jobs by which it was to see whether the jail holds were killed by somebody else.
+    #[error(
+        "the probe job by which it sees whether the jail holds was killed by signal {signal}, {times} \
+         times in a row, and not by this program"
+    )]
+    ProbeKilled {
+        /// The signal (signal(7)).
+        signal: i32,
+        /// How many probe jobs it were.
+        times: u32,
+    },
     /// It says itself that it cannot work.
     #[error("it says: {0}")]
     Broken(Text),

@@ -238,6 +238,7 @@ async fn greet(link: &Link, child: &mut Child, patience: Duration) -> Result<Fac
         Ok(Ok(received)) => match decode_greeting(&received.frame) {
             Err(error) => NoGreeting::Greeting(error),
             Ok(Hello::Broken(reason)) => NoGreeting::Broken(reason),
+            Ok(Hello::ProbeKilled { signal, times }) => NoGreeting::ProbeKilled { signal, times },
             Ok(Hello::Ready { engine_fingerprint, layers }) => {
                 return Ok(Facts { engine_fingerprint, layers });
             }
