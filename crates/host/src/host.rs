@@ -53,6 +53,9 @@ pub(crate) struct Shared {
     pub(crate) engine_fingerprint: [u8; 32],
     pub(crate) waiting: Waiting,
     security: Arc<Security>,
+    /// Ends with the host, which is how those hear of it who hold no clone.
+    #[cfg(feature = "metrics-http")]
+    pub(crate) presence: tokio::sync::watch::Sender<()>,
     /// After the workers, so that they are killed before their control groups are removed.
     _cgroup: Arc<Result<HostGroup, Refusal>>,
 }
@@ -147,6 +150,8 @@ impl Host {
             engine_fingerprint: facts.engine_fingerprint,
             waiting: if filter_is_on { Waiting::Impossible } else { Waiting::Possible },
             security: Arc::new(Security { level: settings.jail, layers: facts.layers }),
+            #[cfg(feature = "metrics-http")]
+            presence: tokio::sync::watch::Sender::default(),
             _cgroup: cgroup,
         };
         Ok(Self { shared: Arc::new(shared) })

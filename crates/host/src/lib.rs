@@ -50,6 +50,8 @@ mod judge;
 mod lanes;
 mod machine;
 mod metrics;
+#[cfg(feature = "metrics-http")]
+mod metrics_http;
 mod pipeline;
 pub mod pvf;
 mod queue;
