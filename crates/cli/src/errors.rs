@@ -53,9 +53,15 @@ impl Failure {
                 Self::Fault { jail: Some(security), .. } => report::jail_object(security),
                 _ => serde_json::Value::Null,
             };
+            let stall = match self {
+                Self::Fault { fault, .. } => report::stall_object(fault),
+                _ => serde_json::Value::Null,
+            };
             say!(
                 "{}",
-                json!({ "verdict": kind, "vote": self.vote(), "reason": text, "jail": jail })
+                json!({
+                    "verdict": kind, "vote": self.vote(), "reason": text, "jail": jail, "stall": stall,
+                })
             );
         }
         eprintln!("lazaret: {text}");

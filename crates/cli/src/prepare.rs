@@ -124,6 +124,7 @@ fn object(
             object.insert("vote".into(), vote.map(|vote| vote.to_string()).into());
             object.insert("reason".into(), fault.to_string().into());
             object.insert("jail".into(), report::jail_object(security));
+            object.insert("stall".into(), report::stall_object(fault));
             object
         }
     };

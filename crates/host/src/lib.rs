@@ -80,4 +80,4 @@ pub use verdict::{
     CodeStep, Culprit, Doubt, Fault, Import, ImportTreatment, Inspection, LogLevel, LogLine,
     Malformation, NoGreeting, Refusal, StartStep, Text, TrapKind, Verdict, Vote, culprit, describe,
 };
-pub use worker::QueueState;
+pub use worker::{JobTurn, QueueState};

@@ -387,7 +387,8 @@ where
         ran.log_lines_dropped = ended.log_lines_dropped;
     }
     ran.concluded = judge(asked, &limits, host.waiting, answer.outcome);
-    if let Err(Fault::Stalled { load, .. }) = &mut ran.concluded {
+    if let Err(Fault::Stalled { turn, load, .. }) = &mut ran.concluded {
+        *turn = answer.turn.unwrap_or_default();
         *load = MachineLoad::now();
     }
     if matches!(ran.concluded, Err(_) | Ok(Judged::Inconclusive(_))) {

@@ -3,6 +3,7 @@
 use std::{
     io,
     os::fd::BorrowedFd,
+    pin::pin,
     process,
     sync::{
         Arc,
@@ -28,6 +29,7 @@ use super::{
     link::{self, Link},
     log_pipe,
     spawner::{Child, Spawner},
+    turn::{self, JobTurn},
 };
 use crate::{
     Patience,
@@ -36,6 +38,9 @@ use crate::{
     judge::{OomKill, Outcome},
     verdict::{Fault, NoGreeting},
 };
+
+/// When a job's turn is looked at, in tenths of its wall-clock limit.
+const LATE_TENTHS: u32 = 9;
 
 /// What the workers of a pool are started as.
 #[derive(Clone, Debug)]
@@ -75,6 +80,8 @@ pub(crate) struct Answer {
     pub(crate) outcome: Outcome,
     /// Whether a job waited ready for it.
     pub(crate) on_standby: bool,
+    /// What the kernel said of the job, if its answer was nearly overdue.
+    pub(crate) turn: Option<JobTurn>,
     /// The memfd that came with it: a large output, or an artifact.
     pub(crate) blob: Option<Blob>,
 }
@@ -143,7 +150,7 @@ impl Process {
         let wall = Duration::from_micros(work.limits().wall_micros);
         let wait = wall.saturating_add(self.patience.answer);
         let answer = tokio::select! {
-            answer = timeout(wait, self.answer(number, work)) => answer,
+            answer = timeout(wait, self.answer_or_look(number, work)) => answer,
             _ = withdrawn => self.withdraw(number, work).await,
         };
         match answer {
@@ -181,6 +188,20 @@ impl Process {
         .await
     }
 
+    /// The answer. One that is nearly overdue comes with what the kernel says of the job meanwhile: when
+    /// it has come, there is no job any more.
+    async fn answer_or_look(&self, number: u64, work: &Work) -> io::Result<Answer> {
+        let late = Duration::from_micros(work.limits().wall_micros) / 10 * LATE_TENTHS;
+        let mut answering = pin!(self.answer(number, work));
+        match timeout(late, &mut answering).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                let turn = Some(turn::of_job_of(self.child.id()));
+                Ok(Answer { turn, ..answering.await? })
+            }
+        }
+    }
+
     async fn answer(&self, number: u64, work: &Work) -> io::Result<Answer> {
         let garbled = |error| io::Error::new(io::ErrorKind::InvalidData, error);
         let received = self.link.receive().await?;
@@ -197,7 +218,7 @@ impl Process {
             }
             Ending::NotStarted(why) => Outcome::NotStarted(why),
         };
-        Ok(Answer { outcome, on_standby: answer.on_standby, blob })
+        Ok(Answer { outcome, on_standby: answer.on_standby, turn: None, blob })
     }
 }
 
@@ -259,5 +280,5 @@ fn spawn_failed(error: io::Error) -> Fault {
 }
 
 fn lost(outcome: Outcome) -> (Answer, Afterwards) {
-    (Answer { outcome, on_standby: false, blob: None }, Afterwards::Retire)
+    (Answer { outcome, on_standby: false, turn: None, blob: None }, Afterwards::Retire)
 }
