@@ -27,7 +27,7 @@ use tokio::{sync::oneshot, time::timeout};
 use super::{
     layers,
     link::{self, Link},
-    log_pipe,
+    log_pipe::{self, Log},
     spawner::{Child, Spawner},
     turn::{self, JobTurn},
 };
@@ -36,6 +36,7 @@ use crate::{
     blob::Blob,
     cgroup::{HostGroup, JobMemory, Refusal},
     judge::{OomKill, Outcome},
+    request::RequestId,
     verdict::{Fault, NoGreeting},
 };
 
@@ -64,6 +65,7 @@ pub(crate) struct Facts {
 /// A worker that has greeted. Dropping it kills the process, and with it its job.
 pub(crate) struct Process {
     link: Link,
+    log: Log,
     /// Killed when dropped.
     child: Child,
     patience: Patience,
@@ -98,14 +100,14 @@ impl Process {
     pub(crate) async fn start(spawner: &Spawner, terms: &Terms) -> Result<Self, Fault> {
         let Terms { role, jail, patience, kept_bytes_max, .. } = *terms;
         let (link, socket) = link::pair().map_err(spawn_failed)?;
-        let (log, log_end) = log_pipe::pair().map_err(spawn_failed)?;
+        let (log_pipe, log_end) = log_pipe::pair().map_err(spawn_failed)?;
         let (group, refused) = match layers::worker_group(terms) {
             Ok(group) => (Some(group), None),
             Err(refusal) => (None, Some(refusal)),
         };
         let mut child = spawner.start(role, socket, log_end, group).await.map_err(spawn_failed)?;
         tracing::debug!(target: "lazaret", worker_pid = child.id(), ?role, "worker started");
-        tokio::spawn(log_pipe::relay(log, child.id()));
+        let log = log_pipe::relay(log_pipe, child.id());
         let admitted = layers::admit(&child, refused);
         let admitted = layers::unless_required(jail, layers::GROUP, admitted)?;
         let cgroup = match admitted {
@@ -120,7 +122,7 @@ impl Process {
         let memory = layers::limit_jobs(&child, admitted.err(), &mut facts.layers);
         let memory = layers::unless_required(jail, layers::LIMITS, memory)?.ok();
         let sent = AtomicU64::new(0);
-        Ok(Self { link, child, patience, memory, kept_bytes_max, sent, facts })
+        Ok(Self { link, log, child, patience, memory, kept_bytes_max, sent, facts })
     }
 
     /// Whether an idle worker is as it should be: alive, with nothing to say.
@@ -128,9 +130,11 @@ impl Process {
         self.link.is_quiet()
     }
 
-    /// Sends one piece of work and waits for its end, or withdraws it when `withdrawn` resolves.
+    /// Sends one piece of work and waits for its end, or withdraws it when `withdrawn` resolves. What
+    /// the worker logs meanwhile is the request's.
     pub(crate) async fn run(
         &self,
+        request: Option<RequestId>,
         work: &Work,
         descriptors: &[BorrowedFd<'_>],
         withdrawn: &mut oneshot::Receiver<()>,
@@ -138,10 +142,12 @@ impl Process {
         if !self.is_quiet() {
             return Ok(lost(Outcome::LostBefore));
         }
+        let _whose = self.log.during(request);
         let number = 1 + self.sent.fetch_add(1, Ordering::Relaxed);
         let message = ToWorker::Run { number, work: work.clone() };
         let frame = encode(&message).map_err(|_| bug!("work that is no frame"))?;
-        tracing::debug!(target: "lazaret", worker_pid = self.child.id(), number, "work sent");
+        let worker_pid = self.child.id();
+        tracing::debug!(target: "lazaret", request, worker_pid, number, "work sent");
         self.limit_memory(work)?;
         match timeout(self.patience.answer, self.link.send(&frame, descriptors)).await {
             Ok(Ok(())) => {}
