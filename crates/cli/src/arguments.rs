@@ -1,6 +1,6 @@
 //! What can be asked on the command line.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use lazaret::{JailLevel, pvf::ExecKind};
@@ -115,6 +115,10 @@ pub(crate) struct Files {
     /// Files of WebAssembly, plain or zstd-compressed; text if the name ends in .wat
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
+    /// Meanwhile serve metrics over HTTP at this address, as in 127.0.0.1:9615; port 0 takes any that
+    /// is free
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) metrics: Option<SocketAddr>,
     #[command(flatten)]
     pub(crate) meaning: Meaning,
 }

@@ -295,7 +295,8 @@ impl Host {
     }
 
     /// This host's metrics in the OpenMetrics text format, as a Prometheus endpoint serves them
-    /// (`application/openmetrics-text; version=1.0.0; charset=utf-8`).
+    /// (`application/openmetrics-text; version=1.0.0; charset=utf-8`). With the feature `metrics-http`
+    /// there is `Host::serve_metrics`, which does.
     pub fn metrics_text(&self) -> String {
         let mut registry = Registry::default();
         self.register_metrics(&mut registry);

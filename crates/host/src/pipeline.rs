@@ -28,7 +28,7 @@ use crate::{
         preparation::{ASKED, CRITICAL, HEADS_UP},
     },
     machine::MachineLoad,
-    request::{Output, or_never},
+    request::{Output, RequestId, or_never},
     retry::pause_before_retry,
     worker::{Pool, Urgency},
 };
@@ -45,6 +45,7 @@ struct Ran {
 
 /// What one job is to do.
 struct Order<A> {
+    request: Option<RequestId>,
     asked: Asked,
     work: Work,
     deadline: Option<Instant>,
@@ -55,6 +56,8 @@ struct Order<A> {
 /// Code that is to be prepared, and under which limits.
 #[derive(Clone)]
 pub(crate) struct Wanted {
+    /// Who wants it first, and is named in the log for all who share the preparation.
+    pub(crate) request: Option<RequestId>,
     pub(crate) code: Code,
     pub(crate) purpose: Purpose,
     params: Params,
@@ -68,7 +71,13 @@ impl Wanted {
         limits: &PrepareLimits,
         purpose: Purpose,
     ) -> Self {
-        Self { code: code.clone(), purpose, params: params.clone(), limits: limits.clone() }
+        Self {
+            request: None,
+            code: code.clone(),
+            purpose,
+            params: params.clone(),
+            limits: limits.clone(),
+        }
     }
 
     fn terms(&self) -> Terms {
@@ -118,6 +127,7 @@ pub(crate) async fn call(host: Arc<Shared>, call: Call) -> Result<Answer<Output>
     }
     let prepare_limits = call.prepare_limits.as_ref().unwrap_or(&host.prepare_limits);
     let wanted = Wanted::new(&call.code, &call.params, prepare_limits, Purpose::Execution);
+    let wanted = Wanted { request: call.request, ..wanted };
     let mut attempt = 1;
     loop {
         // A preparation that is under way goes on without us.
@@ -143,6 +153,7 @@ pub(crate) async fn call(host: Arc<Shared>, call: Call) -> Result<Answer<Output>
             limits: call.limits.for_execute(&call.params),
         });
         let order = Order {
+            request: call.request,
             asked: Asked::Execute,
             work,
             deadline: call.deadline,
@@ -210,6 +221,7 @@ pub(crate) fn prepare_soon(host: &Arc<Shared>, wanted: &Wanted) {
 /// Says what code is.
 pub(crate) async fn inspect(
     host: Arc<Shared>,
+    request: RequestId,
     code: Code,
     params: Params,
 ) -> Result<Answer<Inspection>, Fault> {
@@ -217,7 +229,8 @@ pub(crate) async fn inspect(
     let code_bytes_max = host.prepare_limits.code_bytes_max;
     let work = Work::Inspect(Inspect { params, code_bytes_max, limits });
     let attached = || Ok(vec![code.blob().clone()]);
-    let order = Order { asked: Asked::Inspect, work, deadline: None, attached };
+    let request = Some(request);
+    let order = Order { request, asked: Asked::Inspect, work, deadline: None, attached };
     let ran = run(&host, &host.prepare_workers, &Urgency::new(ASKED), order).await;
     let verdict = match ran.concluded? {
         Judged::Inspected(output) => {
@@ -289,7 +302,8 @@ async fn load(host: &Shared, key: Key) -> Option<Arc<Artifact>> {
 
 /// Compiles in a job and keeps what comes of it.
 async fn compile(host: &Arc<Shared>, key: Key, wanted: &Wanted, urgency: &Urgency) -> Preparation {
-    let Wanted { code, params, limits, purpose } = wanted;
+    let Wanted { request, code, params, limits, purpose } = wanted;
+    let request = *request;
     let asked = match purpose {
         Purpose::Precheck => Asked::Precheck,
         Purpose::Execution => Asked::PrepareToExecute,
@@ -303,7 +317,7 @@ async fn compile(host: &Arc<Shared>, key: Key, wanted: &Wanted, urgency: &Urgenc
     let mut attempt = 1;
     loop {
         let attached = || Ok(vec![code.blob().clone()]);
-        let order = Order { asked, work: work.clone(), deadline: None, attached };
+        let order = Order { request, asked, work: work.clone(), deadline: None, attached };
         let ran = run(host, &host.prepare_workers, urgency, order).await;
         if let Some(pause) = pause_before_retry(Retry::Once, attempt, &ran.concluded) {
             host.metrics.retried(host.prepare_workers.of());
@@ -353,7 +367,7 @@ async fn run<A>(host: &Shared, pool: &Pool, urgency: &Urgency, order: Order<A>) 
 where
     A: FnOnce() -> io::Result<Vec<Blob>>,
 {
-    let Order { asked, work, deadline, attached } = order;
+    let Order { request, asked, work, deadline, attached } = order;
     if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
         return Fault::Deadline.into();
     }
@@ -370,7 +384,7 @@ where
     let (_still_wanted, mut withdrawn) = oneshot::channel();
     let conversation = async move {
         let descriptors: Vec<_> = blobs.iter().map(AsFd::as_fd).collect();
-        let answer = lease.run(&work, &descriptors, &mut withdrawn).await;
+        let answer = lease.run(request, &work, &descriptors, &mut withdrawn).await;
         (answer, lease)
     };
     let conversation = tokio::spawn(conversation.in_current_span());
@@ -384,11 +398,13 @@ where
         ran.usage = ended.usage.into();
         host.metrics.job_begun(pool.of(), answer.on_standby);
         host.metrics.job_ended(pool.of(), &ran.usage, ended.stop.map(Stop::word));
+        tell_guest(request, &ended.log);
         ran.log.clone_from(&ended.log);
         ran.log_lines_dropped = ended.log_lines_dropped;
     }
     ran.concluded = judge(asked, &limits, host.waiting, answer.outcome);
-    if let Err(Fault::Stalled { load, .. }) = &mut ran.concluded {
+    if let Err(Fault::Stalled { turn, load, .. }) = &mut ran.concluded {
+        *turn = answer.turn.unwrap_or_default();
         *load = MachineLoad::now();
     }
     if matches!(ran.concluded, Err(_) | Ok(Judged::Inconclusive(_))) {
@@ -396,6 +412,13 @@ where
         lease.retire();
     }
     ran
+}
+
+/// What a guest said, as the last words of its job came.
+fn tell_guest(request: Option<RequestId>, log: &[LogLine]) {
+    for LogLine { level, target: of, message } in log {
+        tracing::debug!(target: "lazaret::guest", request, ?level, %of, "{message}");
+    }
 }
 
 impl From<Fault> for Ran {

@@ -2,6 +2,7 @@
 //! request must have its exact answer and nothing may be held that was not held before.
 
 use std::{
+    net::SocketAddr,
     path::Path,
     sync::{
         Arc,
@@ -11,7 +12,7 @@ use std::{
 };
 
 use lazaret::{Fault, Host, JailLevel, Patience, PrepareLimits, PrepareRetry};
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{net::TcpListener, task::JoinSet, time::sleep};
 
 use crate::{
     bounds::{
@@ -28,7 +29,11 @@ use crate::{
 };
 
 /// Runs, prints, and says whether everything held; an error if it could not begin.
-pub(crate) async fn run(time: Duration, seed: u64) -> Result<bool, String> {
+pub(crate) async fn run(
+    time: Duration,
+    seed: u64,
+    metrics: Option<SocketAddr>,
+) -> Result<bool, String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let cache = folder.path().join("cache");
     let soak = Arc::new(Soak {
@@ -39,6 +44,11 @@ pub(crate) async fn run(time: Duration, seed: u64) -> Result<bool, String> {
         seed,
         left: AtomicU64::new(0),
     });
+    if let Some(address) = metrics {
+        let listener = TcpListener::bind(address).await;
+        let listener = listener.map_err(|error| format!("metrics at {address}: {error}"))?;
+        tokio::spawn(soak.host.serve_metrics(listener));
+    }
     let (count, length) = rounds(time);
     println!("soak: {count} rounds of {length:?}, --seed {seed}");
     let (begin, mut warm) = (Instant::now(), None::<Held>);

@@ -9,11 +9,12 @@ use lazaret_sandbox::{
     layer::StepError,
     level::Level,
     markers,
+    probe::{self, ProbeKilled},
     watch::CpuTimer,
-    worker::{self, Policy, WorkerJail},
+    worker::{self, ConfineError, Policy, WorkerJail},
 };
 use lazaret_wire::{
-    evidence::End,
+    evidence::{End, Evidence},
     frame::{OUTPUT_BYTES_MAX, decode},
     greeting::{
         Birthplace, Hello, JailLevel, Layer, Role, Start, decode_greeting, encode_greeting,
@@ -21,7 +22,7 @@ use lazaret_wire::{
     text::Text,
     work::{ARTIFACT_BYTES_MAX, Limits},
 };
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal};
 
 use crate::{
     hand_over,
@@ -88,7 +89,7 @@ fn prepare_to_serve(
     let ready = || -> Result<_, Hello> {
         markers::install().map_err(broken)?;
         let engine = Engine::new(&lazaret_engine::Params::default()).map_err(broken)?;
-        let mut jail = worker::confine(&policy).map_err(incomplete)?;
+        let mut jail = worker::confine(&policy).map_err(not_confined)?;
         let mut timer = CpuTimer::new().map_err(broken)?;
         jail.enter_filter().map_err(incomplete)?;
         let layers = layers_of_a_job(&jail, start.role, &host, &mut timer)?;
@@ -129,13 +130,40 @@ fn policy(start: &Start) -> Policy {
     }
 }
 
-/// Runs a job that confines itself to the end and says which layers that gave it.
+/// Runs a job that confines itself to the end and says which layers that gave it. One that was killed
+/// by somebody else has said nothing.
 fn layers_of_a_job(
     jail: &WorkerJail,
     role: Role,
     host: &HostLink,
     timer: &mut CpuTimer,
 ) -> Result<Vec<Layer>, Hello> {
+    let seen = probe::uninterrupted(|| {
+        let seen = run_canary(jail, role, host, timer)?;
+        let Evidence { end, stop, .. } = seen.evidence;
+        let killed = stop.is_none() && end == End::Signaled(Signal::KILL.as_raw());
+        Ok((!killed).then_some(seen))
+    })?;
+    let Seen { evidence, output } = seen.map_err(probe_killed)?;
+    match (evidence.end, decode::<CanaryWord>(&output)) {
+        (End::Exited(0), Ok(Ok(layers))) => Ok(layers),
+        (End::Exited(markers::EXIT_NOT_CONFINED), Ok(Err(missing))) => {
+            Err(Hello::JailIncomplete(missing))
+        }
+        (end, _) => {
+            let stop = evidence.stop.map(|stop| format!(", killed at its {}", stop.word()));
+            let stop = stop.unwrap_or_default();
+            Err(Hello::Broken(format!("the canary job ended with {end:?}{stop}").into()))
+        }
+    }
+}
+
+fn run_canary(
+    jail: &WorkerJail,
+    role: Role,
+    host: &HostLink,
+    timer: &mut CpuTimer,
+) -> Result<Seen, Hello> {
     let (ours, theirs) = hand_over::channel().map_err(broken)?;
     let child = match fork_job(jail).map_err(broken)? {
         Forked::Worker(child) => child,
@@ -146,15 +174,18 @@ fn layers_of_a_job(
     timer.arm(&job.child, CANARY_CPU_MAX).map_err(broken)?;
     let mut ask_host = || Err(io::ErrorKind::ConnectionReset.into());
     let host = (host.as_fd(), &mut ask_host as _);
-    let seen = watch::until_reaped(job, &CANARY_LIMITS, timer, begin, host);
-    let Seen { evidence, output } = seen.map_err(broken)?;
-    match (evidence.end, decode::<CanaryWord>(&output)) {
-        (End::Exited(0), Ok(Ok(layers))) => Ok(layers),
-        (End::Exited(markers::EXIT_NOT_CONFINED), Ok(Err(missing))) => {
-            Err(Hello::JailIncomplete(missing))
-        }
-        (end, _) => Err(Hello::Broken(format!("the canary job ended with {end:?}").into())),
+    watch::until_reaped(job, &CANARY_LIMITS, timer, begin, host).map_err(broken)
+}
+
+fn not_confined(error: ConfineError) -> Hello {
+    match error {
+        ConfineError::Step(error) => incomplete(error),
+        ConfineError::Probe(killed) => probe_killed(killed),
     }
+}
+
+fn probe_killed(killed: ProbeKilled) -> Hello {
+    Hello::ProbeKilled { signal: killed.signal, times: killed.times }
 }
 
 fn incomplete(error: StepError) -> Hello {

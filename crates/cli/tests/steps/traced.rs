@@ -147,7 +147,7 @@ fn go_on(thread: i32, signal: i32) {
     let _ = ptrace(c::PTRACE_SYSCALL, thread, 0, signal as usize);
 }
 
-fn ptrace(request: c::c_uint, thread: i32, address: usize, data: usize) -> io::Result<i64> {
+pub fn ptrace(request: c::c_uint, thread: i32, address: usize, data: usize) -> io::Result<i64> {
     // SAFETY: `data` is a number, or the address of a buffer of `address` bytes where the request
     // writes one.
     match unsafe { c::ptrace(request, thread, address, data) } {
@@ -157,7 +157,7 @@ fn ptrace(request: c::c_uint, thread: i32, address: usize, data: usize) -> io::R
 }
 
 /// Waits for a thread of this thread's own programs, so that tests run beside each other.
-fn wait(pid: i32) -> io::Result<(i32, i32)> {
+pub fn wait(pid: i32) -> io::Result<(i32, i32)> {
     let mut status = 0;
     // SAFETY: `status` is a place for the status.
     match unsafe { c::waitpid(pid, &mut status, c::__WALL | c::__WNOTHREAD) } {

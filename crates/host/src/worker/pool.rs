@@ -19,6 +19,7 @@ use crate::{
     lanes::{Lane, Lanes},
     metrics::{Metrics, Of},
     queue::{Full, Queue, Room, Ticket},
+    request::RequestId,
     verdict::Fault,
 };
 
@@ -279,6 +280,7 @@ impl Lease {
     /// Runs one piece of work on the leased worker. A worker that was lost is retired.
     pub(crate) async fn run(
         &mut self,
+        request: Option<RequestId>,
         work: &Work,
         descriptors: &[BorrowedFd<'_>],
         withdrawn: &mut oneshot::Receiver<()>,
@@ -286,7 +288,7 @@ impl Lease {
         let Some(process) = self.process.take() else {
             return Err(bug!("a lease without its worker"));
         };
-        let (answer, afterwards) = process.run(work, descriptors, withdrawn).await?;
+        let (answer, afterwards) = process.run(request, work, descriptors, withdrawn).await?;
         match afterwards {
             Afterwards::Reuse => self.process = Some(process),
             Afterwards::Retire => self.permit.pool.note("retired"),
