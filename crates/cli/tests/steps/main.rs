@@ -14,4 +14,5 @@ mod staged;
 #[path = "../support/mod.rs"]
 mod support;
 mod swapped;
+#[path = "../support/traced.rs"]
 mod traced;
