@@ -26,6 +26,8 @@ pub(crate) enum Failure {
     NoCacheDirectory,
     /// The async runtime did not start.
     Runtime(io::Error),
+    /// Something that was to be measured did not do what it must.
+    Measurement { what: &'static str, reason: String },
     /// This machine failed, before there was a host or with this jail around it.
     Fault { fault: Fault, jail: Option<Box<Security>> },
 }
@@ -69,7 +71,7 @@ impl Failure {
 
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Runtime(_) | Self::Fault { .. } => 4,
+            Self::Runtime(_) | Self::Measurement { .. } | Self::Fault { .. } => 4,
             _ => 2,
         }
     }
@@ -97,6 +99,7 @@ impl Failure {
                 "there is no home directory for the cache; name one with --cache DIR".into()
             }
             Self::Runtime(error) => format!("cannot start the async runtime: {error}"),
+            Self::Measurement { what, reason } => format!("cannot measure {what}: {reason}"),
             Self::Fault { fault, .. } => format!("fault of this machine: {}", with_causes(fault)),
         }
     }
