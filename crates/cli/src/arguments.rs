@@ -78,6 +78,23 @@ pub(crate) enum Verb {
                       missing, 4 nothing can be run here. All levels are tried: --jail is not looked at."
     )]
     Doctor,
+    /// Measure this machine: calls, throughput, preparing, starting, each beside what bounds it
+    #[command(
+        after_help = "Takes under two minutes. The numbers are those of this machine with what else it \
+                      does meanwhile. Exit codes: 0 measured, 2 usage, 4 fault of this machine. Artifacts \
+                      go to a temporary directory: --cache is not looked at."
+    )]
+    Bench(Bench),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// Draw the times into this file, as SVG
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
+    /// Do everything a few times only, to see that it can be done
+    #[arg(long)]
+    pub(crate) quick: bool,
 }
 
 #[derive(Debug, Subcommand)]

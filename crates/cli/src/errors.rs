@@ -28,6 +28,8 @@ pub(crate) enum Failure {
     Listen { address: SocketAddr, source: io::Error },
     /// The async runtime did not start.
     Runtime(io::Error),
+    /// Something that was to be measured did not do what it must.
+    Measurement { what: &'static str, reason: String },
     /// This machine failed, before there was a host or with this jail around it.
     Fault { fault: Fault, jail: Option<Box<Security>> },
 }
@@ -77,7 +79,7 @@ impl Failure {
 
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Runtime(_) | Self::Fault { .. } => 4,
+            Self::Runtime(_) | Self::Measurement { .. } | Self::Fault { .. } => 4,
             _ => 2,
         }
     }
@@ -108,6 +110,7 @@ impl Failure {
                 format!("--metrics is {address}, where nothing can be served: {source}")
             }
             Self::Runtime(error) => format!("cannot start the async runtime: {error}"),
+            Self::Measurement { what, reason } => format!("cannot measure {what}: {reason}"),
             Self::Fault { fault, .. } => format!("fault of this machine: {}", with_causes(fault)),
         }
     }

@@ -105,6 +105,18 @@ pub fn fork_job(jail: &WorkerJail) -> io::Result<Forked> {
     }
 }
 
+/// Forks a process that ends at once, and reaps it: what any job costs at the least. For those who
+/// measure; the caller has one thread, as for [`fork_job`].
+///
+/// # Errors
+/// As `clone(2)` and `waitid(2)`.
+pub fn fork_and_reap() -> io::Result<()> {
+    match sys::clone_process(sys::BARE_CLONE_FLAGS)? {
+        Cloned::Child => sys::exit_group(0),
+        Cloned::Parent { pid, pidfd } => crate::watch::reap(Child { pid, pidfd }).map(drop),
+    }
+}
+
 /// Makes a throw-away job to see that pid namespaces can be used, not only asked for.
 pub(crate) fn try_pid_namespace() -> Result<(), ProbeFailure> {
     const IS_FIRST: i32 = 7;

@@ -17,6 +17,7 @@
 //! claims    what the engine found, as claims
 //! layers    what the sandbox put on, as the greeting says it
 //! native    machine code in the place of a guest, for attacks; absent from every other program
+//! yardstick what a fork and an empty job cost on this machine
 //! ```
 //!
 //! Nothing here opens a path, reads the environment or a clock of the day, or runs a second thread.
@@ -47,11 +48,13 @@ mod serve;
 mod standby;
 mod start;
 mod watch;
+mod yardstick;
 
 pub use lazaret_sandbox::JobAllocator;
 use lazaret_sandbox::{layer::Layer, level::Level};
 #[doc(hidden)]
 pub use native::{Native, Trial};
+pub use yardstick::{YARDSTICK_ARGUMENT, run_if_yardstick};
 
 /// The argument that makes a program a worker.
 pub const WORKER_ARGUMENT: &str = "--lazaret-worker";

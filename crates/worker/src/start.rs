@@ -96,18 +96,9 @@ fn prepare_to_serve(
         Ok((engine, jail, timer, layers))
     };
     match ready() {
-        Ok((engine, jail, timer, layers)) => Ok((
-            Worker {
-                host,
-                role: start.role,
-                engine,
-                native,
-                jail,
-                timer,
-                standby,
-            },
-            layers,
-        )),
+        Ok((engine, jail, timer, layers)) => {
+            Ok((Worker { host, role: start.role, engine, native, jail, timer, standby }, layers))
+        }
         Err(hello) => Err((host, hello)),
     }
 }

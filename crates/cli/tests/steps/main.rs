@@ -16,4 +16,5 @@ mod staged;
 #[path = "../support/mod.rs"]
 mod support;
 mod swapped;
+#[path = "../support/traced.rs"]
 mod traced;

@@ -40,7 +40,7 @@ fn run_killing(command: &mut Command, numbers: &[u32]) -> io::Result<(ExitStatus
     unsafe { command.pre_exec(|| ptrace(c::PTRACE_TRACEME, 0, 0, 0).map(drop)) };
     let mut program = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let pid = program.id() as i32;
-    wait(pid)?;
+    wait(pid, 0)?;
     let options = c::PTRACE_O_TRACECLONE
         | c::PTRACE_O_TRACEVFORK
         | c::PTRACE_O_TRACEFORK
@@ -50,7 +50,7 @@ fn run_killing(command: &mut Command, numbers: &[u32]) -> io::Result<(ExitStatus
     let mut tree = Tree { free: HashSet::from([pid]), ..Tree::default() };
     go_on(pid, 0);
     let status = loop {
-        let (process, status) = wait(-1)?;
+        let (process, status) = wait(-1, 0)?;
         if c::WIFSTOPPED(status) {
             tree.stopped(process, status, numbers)?;
         } else if process == pid {
