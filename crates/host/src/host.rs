@@ -133,7 +133,7 @@ impl Host {
             tokio::spawn(look_after(store, Arc::downgrade(&shelf)));
         }
         let urgency = Urgency::new(Lane::default());
-        let facts = execute_workers.lease(&urgency).await?.facts()?.clone();
+        let facts = execute_workers.lease(&urgency, None).await?.facts()?.clone();
         let filter_is_on = facts
             .layers
             .iter()

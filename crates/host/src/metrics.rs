@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use lazaret_wire::frame::Readiness;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text},
@@ -75,7 +76,8 @@ struct Killed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Begun {
     role: &'static str,
-    /// `standby` if the job was forked and confined before its work came, `fork` if not.
+    /// `standby` if the job was forked and confined before its work came, `loaded` if it had loaded
+    /// the artifact besides, `fork` if it was not there.
     from: &'static str,
 }
 
@@ -154,8 +156,12 @@ impl Metrics {
         self.queue_time.get_or_create(&InQueue { queue, lane }).observe(time.as_secs_f64());
     }
 
-    pub(crate) fn job_begun(&self, of: Of, on_standby: bool) {
-        let from = if on_standby { "standby" } else { "fork" };
+    pub(crate) fn job_begun(&self, of: Of, readiness: Readiness) {
+        let from = match readiness {
+            Readiness::Absent => "fork",
+            Readiness::Standby => "standby",
+            Readiness::Loaded => "loaded",
+        };
         self.jobs.get_or_create(&Begun { role: of.role, from }).inc();
     }
 

@@ -371,7 +371,11 @@ where
     if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
         return Fault::Deadline.into();
     }
-    let mut lease = match timeout_at(or_never(deadline), pool.lease(urgency)).await {
+    let near = match &work {
+        Work::Execute(execute) => Some(execute.artifact),
+        Work::Prepare(_) | Work::Inspect(_) => None,
+    };
+    let mut lease = match timeout_at(or_never(deadline), pool.lease(urgency, near)).await {
         Ok(Ok(lease)) => lease,
         Ok(Err(fault)) => return fault.into(),
         Err(_) => return Fault::Deadline.into(),
@@ -396,7 +400,7 @@ where
     let mut ran = Ran { blob: answer.blob, ..Ran::from(Fault::ShuttingDown) };
     if let Outcome::Ended(ended, _) = &answer.outcome {
         ran.usage = ended.usage.into();
-        host.metrics.job_begun(pool.of(), answer.on_standby);
+        host.metrics.job_begun(pool.of(), answer.readiness);
         host.metrics.job_ended(pool.of(), &ran.usage, ended.stop.map(Stop::word));
         tell_guest(request, &ended.log);
         ran.log.clone_from(&ended.log);

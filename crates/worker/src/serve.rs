@@ -17,8 +17,8 @@ use lazaret_wire::{
     claim::Claim,
     evidence::{Output, Reply},
     frame::{
-        Ending, FromWorker, NotStarted, OUTPUT_INLINE_BYTES_MAX, StartStep, ToWorker, decode,
-        encode,
+        Ending, FromWorker, NotStarted, OUTPUT_INLINE_BYTES_MAX, Readiness, StartStep, ToWorker,
+        decode, encode,
     },
     greeting::Role,
     work::{Order, Work},
@@ -29,7 +29,7 @@ use crate::{
     host_link::HostLink,
     job,
     native::Native,
-    standby::{Standby, Waiting},
+    standby::Standby,
     watch::{self, Begin, HostSays, Job, Seen},
 };
 
@@ -53,8 +53,7 @@ pub(crate) struct Worker {
 struct HandedOver {
     job: Job,
     begin: Begin,
-    /// Whether the job had waited for it.
-    on_standby: bool,
+    readiness: Readiness,
     /// Where the job writes one.
     artifact: Option<OwnedFd>,
 }
@@ -91,10 +90,10 @@ impl Worker {
             Err(Failed(step, error)) => {
                 let errno = error.raw_os_error().unwrap_or(0);
                 let ending = Ending::NotStarted(NotStarted { step, errno });
-                return Ok((FromWorker { number, on_standby: false, ending }, None));
+                return Ok((FromWorker { number, readiness: Readiness::Absent, ending }, None));
             }
         };
-        let HandedOver { job, begin, on_standby, artifact } = handed_over;
+        let HandedOver { job, begin, readiness, artifact } = handed_over;
         // While the job runs, on another core if there is one.
         self.refill();
         let host = &self.host;
@@ -102,7 +101,7 @@ impl Worker {
         let host = (host.as_fd(), &mut ask_host as _);
         let seen = watch::until_reaped(job, work.limits(), &mut self.timer, begin, host)?;
         let (ending, memfd) = packed(seen, artifact)?;
-        Ok((FromWorker { number, on_standby, ending }, memfd))
+        Ok((FromWorker { number, readiness, ending }, memfd))
     }
 
     /// Gives the work to a job. From here on the job holds it.
@@ -121,18 +120,20 @@ impl Worker {
         let order = Order::Work(work.clone());
         let limit = Duration::from_micros(work.limits().cpu_micros);
         let mut tries = 1;
-        let (job, begin, on_standby) = loop {
-            let waiting = self.standby.take(work);
-            let on_standby = waiting.is_some();
-            let Waiting { job, descriptors: mut there } = match waiting {
+        let (job, begin, readiness) = loop {
+            let (job, mut readiness) = match self.standby.take(work) {
                 Some(waiting) => waiting,
-                None => Waiting { job: self.fork()?, descriptors: 0 },
+                None => (self.fork()?, Readiness::Absent),
             };
-            if let (0, Some(load)) = (there, self.standby.must_load(work)) {
+            if let (true, Some(load)) =
+                (readiness != Readiness::Loaded, self.standby.must_load(work))
+            {
                 // If the job is dead, the work will not reach it either.
                 let _ = hand_over::give(job.channel.as_fd(), &Order::Load(load), &attached[..1]);
-                there = 1;
+                readiness = Readiness::Loaded;
             }
+            // The artifact comes first, and a job that has loaded has it.
+            let attached = &attached[usize::from(readiness == Readiness::Loaded)..];
             // All clocks are read before the job wakes, because it may run before we do again. What it
             // has used for its own jail is not the guest's.
             let begin = Begin::now(&job);
@@ -140,8 +141,8 @@ impl Worker {
                 let _ = watch::put_down(job);
                 return Err(Failed(StartStep::Timer, error));
             }
-            match hand_over::give(job.channel.as_fd(), &order, &attached[there..]) {
-                Ok(()) => break (job, begin, on_standby),
+            match hand_over::give(job.channel.as_fd(), &order, attached) {
+                Ok(()) => break (job, begin, readiness),
                 // A job that died while it held nothing harms nobody; the next one is fresh.
                 Err(_) if tries < HAND_OVERS_MAX => {
                     tries += 1;
@@ -156,7 +157,7 @@ impl Worker {
         if let (Work::Execute(execute), Some(called)) = (work, descriptors.into_iter().next()) {
             self.standby.note(execute, called);
         }
-        Ok(HandedOver { job, begin, on_standby, artifact })
+        Ok(HandedOver { job, begin, readiness, artifact })
     }
 
     /// Sees to it that jobs wait. What fails here is tried again, and reported, when work is there.

@@ -3,7 +3,10 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use lazaret_wire::work::{Execute, Limits, Load, Work};
+use lazaret_wire::{
+    frame::Readiness,
+    work::{Execute, Limits, Load, Work},
+};
 
 use crate::watch::{self, Job};
 
@@ -26,12 +29,6 @@ struct Call {
     load: Load,
 }
 
-/// A job that waits, and how many of the work's descriptors it has already.
-pub(crate) struct Waiting {
-    pub(crate) job: Job,
-    pub(crate) descriptors: usize,
-}
-
 impl Standby {
     pub(crate) fn new(loads_always: bool) -> Self {
         Self { idle: None, loaded: None, last: None, is_repeated: false, loads_always }
@@ -46,13 +43,12 @@ impl Standby {
     }
 
     /// The job that is nearest to this work.
-    pub(crate) fn take(&mut self, work: &Work) -> Option<Waiting> {
+    pub(crate) fn take(&mut self, work: &Work) -> Option<(Job, Readiness)> {
         match work {
             Work::Execute(execute) if self.has_loaded(execute) => {
-                let loaded = self.loaded.take();
-                loaded.map(|(job, _)| Waiting { job, descriptors: 1 })
+                self.loaded.take().map(|(job, _)| (job, Readiness::Loaded))
             }
-            _ => self.idle.take().map(|job| Waiting { job, descriptors: 0 }),
+            _ => self.idle.take().map(|job| (job, Readiness::Standby)),
         }
     }
 

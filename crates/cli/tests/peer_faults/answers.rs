@@ -14,11 +14,11 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, se
 use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
-    ALONE, Ended, SECOND, call, jobs, me, sample,
+    ALONE, Ended, SECOND, call, jobs, me,
     support::{
         EMPTY_RESULT, STUCK_AFTER, block, builder, descendants, endless, ends_within, entries,
-        host, pidfd, refusal, returned, running_job, settings, skipped, started, starting, trivial,
-        until,
+        host, pidfd, refusal, returned, running_job, sample, settings, skipped, started, starting,
+        trivial, until,
     },
 };
 

@@ -15,7 +15,7 @@ use std::{
 use lazaret_wire::{
     claim::Claim,
     evidence::{Output, Reply},
-    frame::{Ending, FromWorker, ToWorker, decode, encode},
+    frame::{Ending, FromWorker, Readiness, ToWorker, decode, encode},
     greeting::{
         Birthplace, GreetingError, Hello, JailLevel, Layer, LayerState, Role, Start,
         decode_greeting, encode_greeting,
@@ -80,8 +80,8 @@ pub(crate) struct Process {
 /// What came back for one piece of work.
 pub(crate) struct Answer {
     pub(crate) outcome: Outcome,
-    /// Whether a job waited ready for it.
-    pub(crate) on_standby: bool,
+    /// How far its job was when it came.
+    pub(crate) readiness: Readiness,
     /// What the kernel said of the job, if its answer was nearly overdue.
     pub(crate) turn: Option<JobTurn>,
     /// The memfd that came with it: a large output, or an artifact.
@@ -224,7 +224,7 @@ impl Process {
             }
             Ending::NotStarted(why) => Outcome::NotStarted(why),
         };
-        Ok(Answer { outcome, on_standby: answer.on_standby, turn: None, blob })
+        Ok(Answer { outcome, readiness: answer.readiness, turn: None, blob })
     }
 }
 
@@ -286,5 +286,5 @@ fn spawn_failed(error: io::Error) -> Fault {
 }
 
 fn lost(outcome: Outcome) -> (Answer, Afterwards) {
-    (Answer { outcome, on_standby: false, turn: None, blob: None }, Afterwards::Retire)
+    (Answer { outcome, readiness: Readiness::Absent, turn: None, blob: None }, Afterwards::Retire)
 }
