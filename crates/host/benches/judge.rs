@@ -20,6 +20,9 @@ mod verdict {
 mod machine {
     pub(crate) use lazaret::MachineLoad;
 }
+mod worker {
+    pub(crate) use lazaret::JobTurn;
+}
 
 use judge::{Asked, OomKill, Outcome, Waiting, judge};
 

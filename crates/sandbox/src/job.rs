@@ -145,6 +145,15 @@ impl JobJail {
         self.record.apply(Layer::JobLimits, || limits::limit_job(job_limits))
     }
 
+    /// Limits again what one call of what was loaded may have stricter: memory and CPU time. The
+    /// others are the same for all.
+    ///
+    /// # Errors
+    /// As [`limit`](Self::limit).
+    pub fn limit_call(&mut self, job_limits: &JobLimits) -> Result<(), StepError> {
+        self.record.apply(Layer::JobLimits, || limits::limit_call(job_limits))
+    }
+
     /// Closes every descriptor but the channel: after the work has been mapped.
     ///
     /// Not to be called while one is still needed, as Wasmtime needs the artifact's to make

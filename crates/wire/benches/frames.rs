@@ -5,7 +5,7 @@ use divan::{Bencher, black_box, counter::BytesCount};
 use lazaret_wire::{
     claim::Claim,
     evidence::{End, Evidence, LogLevel, LogLine, Output, Reply, Usage},
-    frame::{Ending, FromWorker, ToWorker, decode, encode},
+    frame::{Ending, FromWorker, Readiness, ToWorker, decode, encode},
     params::Params,
     reply::{ReplyReader, push_claim, push_log, push_output_header},
     work::{Execute, Input, Limits, Work},
@@ -27,7 +27,10 @@ fn main() {
 
 fn run() -> ToWorker {
     let (input, params) = (Input::PvfEncoded, Params::default());
-    ToWorker::Run { number: 1000, work: Work::Execute(Execute { input, params, limits: LIMITS }) }
+    ToWorker::Run {
+        number: 1000,
+        work: Work::Execute(Execute { artifact: 7, input, params, limits: LIMITS }),
+    }
 }
 
 /// An answer with an output of so many bytes in the frame itself.
@@ -49,7 +52,7 @@ fn answer(output_bytes: usize) -> FromWorker {
         log: vec![],
         log_lines_dropped: 0,
     };
-    FromWorker { number: 1000, on_standby: true, ending: Ending::Ended(evidence) }
+    FromWorker { number: 1000, readiness: Readiness::Loaded, ending: Ending::Ended(evidence) }
 }
 
 #[divan::bench]

@@ -25,7 +25,7 @@ use lazaret_wire::{
 
 use crate::{
     claims, hand_over,
-    job::{Runners, end, end_unable, limit, or_unable, own_engine, seal, write_all},
+    job::{Runners, end, end_unable, job_limits, or_unable, own_engine, seal, write_all},
     native::{self, Native},
 };
 
@@ -75,7 +75,9 @@ pub(crate) fn ahead(
     else {
         job::end(markers::EXIT_ORPHANED)
     };
-    limit(&mut jail, &work.limits, 0);
+    if jail.limit_call(&job_limits(&work.limits, 0)).is_err() {
+        job::end(markers::EXIT_NOT_CONFINED)
+    }
     let Ok([input]) = <[OwnedFd; 1]>::try_from(descriptors) else {
         end_unable(&jail, "it was not handed an input");
     };

@@ -203,17 +203,20 @@ fn refuse_beyond(heap_bytes: u64) {
     }
 }
 
-/// Takes the limits of its work. They can be taken again, and only lowered.
-pub(crate) fn limit(jail: &mut JobJail, limits: &Limits, file_bytes: u64) {
-    let limited = jail.limit(&JobLimits {
+/// Takes the limits of its work.
+fn limit(jail: &mut JobJail, limits: &Limits, file_bytes: u64) {
+    if jail.limit(&job_limits(limits, file_bytes)).is_err() {
+        job::end(markers::EXIT_NOT_CONFINED)
+    }
+}
+
+pub(crate) fn job_limits(limits: &Limits, file_bytes: u64) -> JobLimits {
+    JobLimits {
         memory_bytes: limits.memory_bytes,
         cpu: Duration::from_micros(limits.cpu_micros),
         stack_bytes: OWN_STACK_BYTES,
         file_bytes,
         descriptors: DESCRIPTORS,
-    });
-    if limited.is_err() {
-        job::end(markers::EXIT_NOT_CONFINED)
     }
 }
 

@@ -18,12 +18,13 @@ pub struct JobTurn {
     pub state: Option<char>,
 }
 
-/// The job of a worker. If it has several children, the one that waited longest.
+/// The job of a worker. Of its children those that wait for work sleep, which a job cannot once its
+/// guest runs: no call of its final list sleeps. Of several, the one that waited longest.
 pub(super) fn of_job_of(worker_pid: u32) -> JobTurn {
     let path = format!("/proc/{worker_pid}/task/{worker_pid}/children");
     let children = fs::read_to_string(path).unwrap_or_default();
     let turns = children.split_whitespace().map(turn);
-    turns.max_by_key(|turn| turn.run_queue_delay).unwrap_or_default()
+    turns.max_by_key(|turn| (turn.state != Some('S'), turn.run_queue_delay)).unwrap_or_default()
 }
 
 fn turn(pid: &str) -> JobTurn {
