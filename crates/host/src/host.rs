@@ -126,7 +126,8 @@ impl Host {
         let execute_workers = pool(Role::Execute, settings.lanes, settings.execute_workers);
         let prepare_workers =
             pool(Role::Prepare, Lanes::of_preparation(), settings.prepare_workers);
-        let open = |directory| Kept::open(directory, settings.cache_limits.clone());
+        let open =
+            |directory| Kept::open(directory, settings.cache_limits.clone(), metrics.clone());
         let store = settings.cache_dir.as_deref().map(open).transpose()?;
         let shelf = Shelf::new(settings.hot_bytes_max, settings.prepare_retry);
         if let Some(store) = store.clone() {
