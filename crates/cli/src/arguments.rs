@@ -145,6 +145,10 @@ pub(crate) struct Inspect {
     /// A file of WebAssembly, plain or zstd-compressed; text if the name ends in .wat
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+    /// CPU time to read it, as in 2s or 500ms; wall time is limited to 4 times that
+    /// [default: the executor params' for a precheck, or 60s]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) cpu_limit: Option<Duration>,
     #[command(flatten)]
     pub(crate) meaning: Meaning,
 }

@@ -126,7 +126,8 @@ impl Host {
         let execute_workers = pool(Role::Execute, settings.lanes, settings.execute_workers);
         let prepare_workers =
             pool(Role::Prepare, Lanes::of_preparation(), settings.prepare_workers);
-        let open = |directory| Kept::open(directory, settings.cache_limits.clone());
+        let open =
+            |directory| Kept::open(directory, settings.cache_limits.clone(), metrics.clone());
         let store = settings.cache_dir.as_deref().map(open).transpose()?;
         let shelf = Shelf::new(settings.hot_bytes_max, settings.prepare_retry);
         if let Some(store) = store.clone() {
@@ -307,9 +308,20 @@ impl Host {
 
     /// Says what code is, without compiling it. The code is read in a jailed job, as always.
     pub async fn inspect(&self, code: &Code, params: &Params) -> Result<Answer<Inspection>, Fault> {
-        let (code, params) = (code.clone(), params.clone());
+        self.inspect_with(code, params, &self.shared.prepare_limits).await
+    }
+
+    /// The same under limits of this request's own: those of a precheck, without an artifact.
+    pub async fn inspect_with(
+        &self,
+        code: &Code,
+        params: &Params,
+        limits: &PrepareLimits,
+    ) -> Result<Answer<Inspection>, Fault> {
         let (host, id) = (self.shared.clone(), self.next_id());
-        self.admit((id, "inspect"), None, pipeline::inspect(host, id, code, params)).await
+        let mut wanted = Wanted::new(code, params, limits, Purpose::Precheck);
+        wanted.request = Some(id);
+        self.admit((id, "inspect"), None, pipeline::inspect(host, wanted)).await
     }
 }
 

@@ -23,6 +23,7 @@ use prometheus_client::{
 };
 
 use crate::{
+    artifacts::PrunedFile,
     host::{Host, Shared},
     request::{Answer, Usage},
     verdict::Fault,
@@ -87,12 +88,20 @@ struct From {
     origin: &'static str,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Removed {
+    /// Why a file of the cache was removed.
+    reason: &'static str,
+}
+
 /// One per host. Cloning shares the numbers.
 #[derive(Clone)]
 pub(crate) struct Metrics {
     enqueued: Family<Asked, Counter>,
     concluded: Family<Concluded, Counter>,
     artifacts: Family<From, Counter>,
+    pruned_files: Family<Removed, Counter>,
+    pruned_bytes: Family<Removed, Counter>,
     queue_time: Family<InQueue, Histogram, fn() -> Histogram>,
     jobs: Family<Begun, Counter>,
     job_cpu: Family<Of, Histogram, fn() -> Histogram>,
@@ -111,6 +120,8 @@ impl Default for Metrics {
             enqueued: Family::default(),
             concluded: Family::default(),
             artifacts: Family::default(),
+            pruned_files: Family::default(),
+            pruned_bytes: Family::default(),
             queue_time: Family::new_with_constructor(seconds),
             jobs: Family::default(),
             job_cpu: Family::new_with_constructor(seconds),
@@ -150,6 +161,12 @@ impl Metrics {
         if let Some(artifact) = artifact {
             self.artifacts.get_or_create(&From { origin: artifact.origin.word() }).inc();
         }
+    }
+
+    pub(crate) fn pruned(&self, file: &PrunedFile) {
+        let of = Removed { reason: file.reason.word() };
+        self.pruned_bytes.get_or_create(&of).inc_by(file.bytes);
+        self.pruned_files.get_or_create(&of).inc();
     }
 
     pub(crate) fn waited(&self, queue: &'static str, lane: &'static str, time: Duration) {
@@ -202,6 +219,17 @@ impl Metrics {
             "artifacts",
             "Artifacts that requests used, by where they came from",
             self.artifacts.clone(),
+        );
+        lazaret.register(
+            "cache_pruned_files",
+            "Files that were pruned from the cache directory",
+            self.pruned_files.clone(),
+        );
+        lazaret.register_with_unit(
+            "cache_pruned",
+            "What those files had",
+            Unit::Bytes,
+            self.pruned_bytes.clone(),
         );
         lazaret.register("workers", "What became of worker processes", self.workers.clone());
         lazaret.register("jobs", "Jobs, by whether one waited ready", self.jobs.clone());

@@ -221,15 +221,15 @@ pub(crate) fn prepare_soon(host: &Arc<Shared>, wanted: &Wanted) {
 /// Says what code is.
 pub(crate) async fn inspect(
     host: Arc<Shared>,
-    request: RequestId,
-    code: Code,
-    params: Params,
+    wanted: Wanted,
 ) -> Result<Answer<Inspection>, Fault> {
-    let limits = host.prepare_limits.for_inspect();
-    let code_bytes_max = host.prepare_limits.code_bytes_max;
-    let work = Work::Inspect(Inspect { params, code_bytes_max, limits });
+    let Wanted { request, code, params, limits, .. } = wanted;
+    let work = Work::Inspect(Inspect {
+        params,
+        code_bytes_max: limits.code_bytes_max,
+        limits: limits.for_inspect(),
+    });
     let attached = || Ok(vec![code.blob().clone()]);
-    let request = Some(request);
     let order = Order { request, asked: Asked::Inspect, work, deadline: None, attached };
     let ran = run(&host, &host.prepare_workers, &Urgency::new(ASKED), order).await;
     let verdict = match ran.concluded? {
