@@ -72,6 +72,11 @@ impl Held {
         }
     }
 
+    /// Whether some worker is not there.
+    pub(crate) fn lacks_workers(&self) -> bool {
+        self.workers < EXECUTE_WORKERS + PREPARE_WORKERS
+    }
+
     /// Why this is not what a host holds with every worker there and nothing under way; with what a
     /// warm one held, why it is more.
     pub(crate) fn complaint(&self, warm: Option<&Self>) -> Option<String> {
