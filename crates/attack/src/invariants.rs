@@ -137,19 +137,24 @@ struct Process {
     parent: u32,
 }
 
-/// Processes of this program beside workers and the job that each may have ready: left behind.
+/// Jobs that a worker may have ready: one for anything, one that has loaded an artifact.
+const READY_MAX: usize = 2;
+
+/// Processes of this program beside workers and the jobs that each may have ready: left behind.
 pub(crate) fn left_behind() -> Vec<String> {
     let own = std::process::id();
     let processes = processes_of_this_program();
     let workers: BTreeSet<_> =
         processes.iter().filter(|process| process.parent == own).map(|worker| worker.pid).collect();
-    let mut ready = BTreeSet::new();
+    let mut ready = BTreeMap::<_, usize>::new();
     processes
         .iter()
         .filter(|process| process.pid != own && !workers.contains(&process.pid))
         .filter(|job| {
             let descends = workers.contains(&job.parent) || job.parent == 1;
-            let is_ready = workers.contains(&job.parent) && ready.insert(job.parent);
+            let ready = ready.entry(job.parent).or_default();
+            *ready += 1;
+            let is_ready = workers.contains(&job.parent) && *ready <= READY_MAX;
             descends && !is_ready
         })
         .map(|process| format!("process {} left behind", process.pid))

@@ -9,18 +9,22 @@ use crate::native::NATIVE;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Without {
     Nothing,
+    /// Nothing either, but a job loads the artifact before it is handed its call.
+    NothingAhead,
     Seccomp,
     Landlock,
     Namespaces,
 }
 
 impl Without {
-    pub(crate) const ALL: [Without; 4] =
-        [Self::Nothing, Self::Seccomp, Self::Landlock, Self::Namespaces];
+    pub(crate) const ALL: [Without; 5] =
+        [Self::Nothing, Self::NothingAhead, Self::Seccomp, Self::Landlock, Self::Namespaces];
+    pub(crate) const SHORT: [Without; 3] = [Self::Nothing, Self::NothingAhead, Self::Seccomp];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Nothing => "full",
+            Self::NothingAhead => "full, loaded ahead",
             Self::Seccomp => "seccomp off",
             Self::Landlock => "Landlock off",
             Self::Namespaces => "namespaces off",
@@ -30,6 +34,7 @@ impl Without {
     pub(crate) fn program_name(self) -> &'static str {
         match self {
             Self::Nothing => "attack-without-nothing",
+            Self::NothingAhead => "attack-loaded-ahead",
             Self::Seccomp => "attack-without-seccomp",
             Self::Landlock => "attack-without-landlock",
             Self::Namespaces => "attack-without-namespaces",
@@ -38,7 +43,7 @@ impl Without {
 
     fn layers(self) -> &'static [Layer] {
         match self {
-            Self::Nothing => &[],
+            Self::Nothing | Self::NothingAhead => &[],
             Self::Seccomp => &[Layer::WorkerFilter, Layer::LoadingFilter, Layer::JobFilter],
             Self::Landlock => &[Layer::Landlock],
             Self::Namespaces => &[
@@ -64,6 +69,7 @@ pub(crate) fn trial() -> Trial {
         // The kernel adds a word to the name of a program that was deleted meanwhile.
         name.as_deref().is_some_and(|name| name.starts_with(without.program_name()))
     });
-    let left_out = without.unwrap_or(Without::Nothing).layers().to_vec();
-    Trial { left_out, native: NATIVE }
+    let without = without.unwrap_or(Without::Nothing);
+    let loads_ahead = without == Without::NothingAhead;
+    Trial { left_out: without.layers().to_vec(), native: NATIVE, loads_ahead }
 }

@@ -1,6 +1,6 @@
 //! What can be asked on the command line.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use lazaret::{JailLevel, pvf::ExecKind};
@@ -78,6 +78,23 @@ pub(crate) enum Verb {
                       missing, 4 nothing can be run here. All levels are tried: --jail is not looked at."
     )]
     Doctor,
+    /// Measure this machine: calls, throughput, preparing, starting, each beside what bounds it
+    #[command(
+        after_help = "Takes under two minutes. The numbers are those of this machine with what else it \
+                      does meanwhile. Exit codes: 0 measured, 2 usage, 4 fault of this machine. Artifacts \
+                      go to a temporary directory: --cache is not looked at."
+    )]
+    Bench(Bench),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// Draw the times into this file, as SVG
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
+    /// Do everything a few times only, to see that it can be done
+    #[arg(long)]
+    pub(crate) quick: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -115,6 +132,10 @@ pub(crate) struct Files {
     /// Files of WebAssembly, plain or zstd-compressed; text if the name ends in .wat
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
+    /// Meanwhile serve metrics over HTTP at this address, as in 127.0.0.1:9615; port 0 takes any that
+    /// is free
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) metrics: Option<SocketAddr>,
     #[command(flatten)]
     pub(crate) meaning: Meaning,
 }
@@ -124,6 +145,10 @@ pub(crate) struct Inspect {
     /// A file of WebAssembly, plain or zstd-compressed; text if the name ends in .wat
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+    /// CPU time to read it, as in 2s or 500ms; wall time is limited to 4 times that
+    /// [default: the executor params' for a precheck, or 60s]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) cpu_limit: Option<Duration>,
     #[command(flatten)]
     pub(crate) meaning: Meaning,
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use lazaret::{Cache, CacheFile, CacheHeader, CacheLimits, Fault, PruneReason, PrunedFile};
+use lazaret::{Cache, CacheFile, CacheHeader, CacheLimits, Fault, PrunedFile};
 use serde_json::{Value, json};
 
 use crate::{
@@ -157,7 +157,7 @@ fn prune(
     limits.unused_max = asked.older_than.unwrap_or(limits.unused_max);
     let mut objects = Vec::new();
     let pruned = cache.prune(&limits, |file: &PrunedFile| {
-        let why = reason(file.reason);
+        let why = file.reason.word();
         if global.json && objects.len() < NAMED_MAX {
             objects.push(json!({ "name": file.name, "bytes": file.bytes, "reason": why }));
         } else if !global.json {
@@ -187,15 +187,6 @@ fn prune(
         );
     }
     Ok(Ending::Returned)
-}
-
-fn reason(reason: PruneReason) -> &'static str {
-    match reason {
-        PruneReason::Unused => "unused",
-        PruneReason::Room => "room",
-        PruneReason::Abandoned => "abandoned",
-        _ => "other",
-    }
 }
 
 /// Unix time; 0 for what is before it.

@@ -1,6 +1,6 @@
 //! Why a command did not come to an answer: bad usage, or a fault of this machine.
 
-use std::{error::Error, io, path::PathBuf, process::ExitCode};
+use std::{error::Error, io, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use lazaret::{CodeError, Fault, Host, Security};
 use serde_json::json;
@@ -24,8 +24,12 @@ pub(crate) enum Failure {
     WeakNotAccepted,
     /// No place for the cache.
     NoCacheDirectory,
+    /// Metrics cannot be served at this address.
+    Listen { address: SocketAddr, source: io::Error },
     /// The async runtime did not start.
     Runtime(io::Error),
+    /// Something that was to be measured did not do what it must.
+    Measurement { what: &'static str, reason: String },
     /// This machine failed, before there was a host or with this jail around it.
     Fault { fault: Fault, jail: Option<Box<Security>> },
 }
@@ -51,9 +55,15 @@ impl Failure {
                 Self::Fault { jail: Some(security), .. } => report::jail_object(security),
                 _ => serde_json::Value::Null,
             };
+            let stall = match self {
+                Self::Fault { fault, .. } => report::stall_object(fault),
+                _ => serde_json::Value::Null,
+            };
             say!(
                 "{}",
-                json!({ "verdict": kind, "vote": self.vote(), "reason": text, "jail": jail })
+                json!({
+                    "verdict": kind, "vote": self.vote(), "reason": text, "jail": jail, "stall": stall,
+                })
             );
         }
         eprintln!("lazaret: {text}");
@@ -69,7 +79,7 @@ impl Failure {
 
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Runtime(_) | Self::Fault { .. } => 4,
+            Self::Runtime(_) | Self::Measurement { .. } | Self::Fault { .. } => 4,
             _ => 2,
         }
     }
@@ -96,7 +106,11 @@ impl Failure {
             Self::NoCacheDirectory => {
                 "there is no home directory for the cache; name one with --cache DIR".into()
             }
+            Self::Listen { address, source } => {
+                format!("--metrics is {address}, where nothing can be served: {source}")
+            }
             Self::Runtime(error) => format!("cannot start the async runtime: {error}"),
+            Self::Measurement { what, reason } => format!("cannot measure {what}: {reason}"),
             Self::Fault { fault, .. } => format!("fault of this machine: {}", with_causes(fault)),
         }
     }

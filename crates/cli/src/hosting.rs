@@ -4,12 +4,14 @@ use std::{
     env,
     fs::File,
     io::Read,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 use lazaret::{
     Builder, CODE_BYTES_MAX, Code, CodeFormat, Host, JailLevel, LayerState, Params, PrepareLimits,
 };
+use tokio::net::TcpListener;
 
 use crate::{
     arguments::{Global, Meaning},
@@ -30,6 +32,18 @@ pub(crate) async fn start(global: &Global, limits: PrepareLimits) -> Result<Host
         }
     }
     Ok(host)
+}
+
+/// Serves the host's metrics at an address, if one was asked for, until the program ends.
+pub(crate) async fn serve_metrics(host: &Host, at: Option<SocketAddr>) -> Result<(), Failure> {
+    let Some(address) = at else { return Ok(()) };
+    let failed = |source| Failure::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    // The port may have been left to the kernel.
+    let bound = listener.local_addr().map_err(failed)?;
+    eprintln!("lazaret: metrics at http://{bound}/metrics");
+    tokio::spawn(host.serve_metrics(listener));
+    Ok(())
 }
 
 /// A host in the control group that was named, if one was.

@@ -7,6 +7,7 @@
 #[macro_use]
 mod say;
 mod arguments;
+mod bench;
 mod cache;
 mod doctor;
 mod errors;
@@ -33,6 +34,7 @@ static ALLOCATOR: lazaret_worker::JobAllocator = lazaret_worker::JobAllocator;
 fn main() -> ExitCode {
     // First of all, while there is one thread: this same program is also the worker.
     lazaret_worker::run_if_worker();
+    lazaret_worker::run_if_yardstick();
     let arguments = Arguments::parse();
     log_to_stderr(arguments.global.verbose);
     let ended = tokio::runtime::Runtime::new()
@@ -54,6 +56,7 @@ async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Verb::Pvf(PvfVerb::Inspect(verb)) => pvf::inspect::run(global, verb).await?,
         Verb::Prepare(verb) => prepare::run(global, verb, prepare::How::Prepare).await?,
         Verb::Cache(verb) => cache::run(global, verb)?,
+        Verb::Bench(verb) => bench::run(global, verb).await?,
         Verb::Doctor => return Ok(doctor::run(global).await.into()),
     };
     Ok(ending.into())

@@ -36,6 +36,7 @@ pub(crate) async fn run(global: &Global, verb: &Files, how: How) -> Result<Endin
     let executor_params = executor_params::read(&verb.meaning)?;
     let base = executor_params::code_params(&verb.meaning, &executor_params)?;
     let host = hosting::start(global, executor_params.prepare_limits(how.into())).await?;
+    hosting::serve_metrics(&host, verb.metrics).await?;
     let mut gravest = Ending::Returned;
     let mut objects = Vec::new();
     let work = |path: &Path| {
@@ -123,6 +124,7 @@ fn object(
             object.insert("vote".into(), vote.map(|vote| vote.to_string()).into());
             object.insert("reason".into(), fault.to_string().into());
             object.insert("jail".into(), report::jail_object(security));
+            object.insert("stall".into(), report::stall_object(fault));
             object
         }
     };

@@ -105,6 +105,22 @@ pub(crate) fn jail_words(security: &Security) -> Option<String> {
     })
 }
 
+/// Why the machine stalled, as far as it can be told; `null` for another fault.
+pub(crate) fn stall_object(fault: &Fault) -> Value {
+    let Fault::Stalled { cpu, wall, turn, load } = fault else { return Value::Null };
+    json!({
+        "cpu_micros": micros(*cpu),
+        "wall_micros": micros(*wall),
+        "run_queue_delay_micros": turn.run_queue_delay.map(micros),
+        "job_state": turn.state,
+        "load": load.load,
+        "processors": load.processors,
+        "cpu_pressure_percent": load.cpu_pressure,
+        "memory_pressure_percent": load.memory_pressure,
+        "io_pressure_percent": load.io_pressure,
+    })
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Whether {
     On,

@@ -317,6 +317,18 @@ fn inspection_says_what_code_imports_and_why_it_would_be_refused() {
     assert_eq!(value(&output, "inspection/imports/2/treatment"), r#""refused""#);
     let refusals = value(&output, "inspection/refusals");
     assert!(refusals.contains("elsewhere") && refusals.contains("validate_block"), "{refusals}");
+    let output = folder.lazaret(&[
+        "pvf",
+        "inspect",
+        "--json",
+        "--cpu-limit",
+        "0.001ms",
+        &odd.display().to_string(),
+    ]);
+    assert_eq!(
+        (output.status.code(), value(&output, "kind")),
+        (Some(1), r#""prepare-cpu""#.into())
+    );
 }
 
 #[test]

@@ -2,10 +2,15 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    fs,
+    time::{Duration, SystemTime},
+};
 
 use lazaret::{Params, Retry, pvf::Settings};
-use support::{block, builder, code, endless, guest, returned, settings, started, trivial};
+use support::{
+    block, builder, code, endless, entries, guest, returned, settings, started, trivial, until,
+};
 
 /// The value of a sample, by its whole name with labels.
 fn sample(text: &str, name: &str) -> Option<f64> {
@@ -46,7 +51,8 @@ async fn a_scrape_says_what_happened() {
         ("lazaret_artifacts_total{origin=\"prepared\"}".to_owned(), 3.0),
         ("lazaret_artifacts_total{origin=\"memory\"}".to_owned(), 2.0),
         ("lazaret_kills_total{role=\"execute\",reason=\"cpu-limit\"}".to_owned(), 1.0),
-        ("lazaret_jobs_total{role=\"execute\",from=\"standby\"}".to_owned(), 5.0),
+        ("lazaret_jobs_total{role=\"execute\",from=\"standby\"}".to_owned(), 4.0),
+        ("lazaret_jobs_total{role=\"execute\",from=\"loaded\"}".to_owned(), 1.0),
         ("lazaret_job_cpu_seconds_count{role=\"execute\"}".to_owned(), 5.0),
         ("lazaret_job_resident_bytes_count{role=\"prepare\"}".to_owned(), 4.0),
         ("lazaret_input_bytes_count".to_owned(), 6.0),
@@ -61,4 +67,37 @@ async fn a_scrape_says_what_happened() {
     let waited = "lazaret_queue_time_seconds_count{queue=\"execute\",lane=\"approval\"}";
     assert_eq!(sample(&text, waited), Some(6.0), "{text}");
     assert!(text.ends_with("# EOF\n"), "the OpenMetrics format ends so");
+}
+
+/// Three artifacts, one of which nobody used for days; what a crash left of a fourth; and room for one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scrape_says_what_was_pruned_and_why() {
+    let cache = tempfile::tempdir().unwrap();
+    let host = started(builder(cache.path())).await;
+    for salt in 1..=3 {
+        host.prepare(&trivial(salt), &Params::default()).await.unwrap();
+    }
+    drop(host);
+    let files = entries(cache.path());
+    let bytes = fs::metadata(&files[0]).unwrap().len();
+    let abandoned = cache.path().join(format!("{}.{:016x}.writing", "a".repeat(64), 1));
+    fs::write(&abandoned, [7; 77]).unwrap();
+    for old in [&files[0], &abandoned] {
+        let then = SystemTime::now() - Duration::from_secs(3 * 24 * 60 * 60);
+        fs::File::open(old).unwrap().set_modified(then).unwrap();
+    }
+
+    // Room for one and a half, of which a tenth is made free.
+    let host = started(builder(cache.path()).cache_bytes_max(bytes + bytes / 2)).await;
+    let pruned = |what: &str, reason: &str| {
+        let name = format!("lazaret_cache_pruned_{what}_total{{reason=\"{reason}\"}}");
+        sample(&host.metrics_text(), &name)
+    };
+    until("an artifact that had to make room", || pruned("files", "room")).await;
+    for (reason, size) in [("unused", bytes), ("abandoned", 77), ("room", bytes)] {
+        assert_eq!(pruned("files", reason), Some(1.0), "{reason}");
+        let difference = pruned("bytes", reason).unwrap() - size as f64;
+        assert!(difference.abs() < 64.0, "{reason}: {difference} bytes from {size}");
+    }
+    assert_eq!(entries(cache.path()).len(), 1);
 }

@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use lazaret::{
     CodeStep, Host, Origin, PrepareFacts, PrepareLimits, Refusal, Verdict,
     pvf::{Settings, vote},
@@ -79,4 +81,23 @@ async fn requests_of_other_limits_at_the_same_time_have_answers_of_their_own() {
     assert!(matches!(wide, Verdict::Returned(_)), "{wide:?}");
     assert!(matches!(heap, Verdict::Refused(Refusal::PrepareMemory { .. })), "{heap:?}");
     assert!(is_decode(&code), "{code:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_inspection_brings_its_limits() {
+    let cache = tempfile::tempdir().unwrap();
+    let host = host(cache.path()).await;
+    let (_, _, small_code) = facts_and_narrower().await;
+    let short = PrepareLimits { precheck_cpu: Duration::from_micros(1), ..Default::default() };
+    let inspected = async |limits: &PrepareLimits| {
+        let answer = host.inspect_with(&trivial(1), &Default::default(), limits).await;
+        answer.unwrap().verdict
+    };
+    let verdict = inspected(&short).await;
+    assert_eq!(verdict, Verdict::Refused(Refusal::PrepareCpu { limit_micros: 1 }));
+    let verdict = inspected(&small_code).await;
+    let is_decode =
+        matches!(verdict, Verdict::Refused(Refusal::Code { step: CodeStep::Decode, .. }));
+    assert!(is_decode, "{verdict:?}");
+    assert!(matches!(inspected(&PrepareLimits::default()).await, Verdict::Returned(_)));
 }

@@ -3,7 +3,12 @@
 
 mod support;
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use lazaret::{
     Doubt, Fault, PrepareLimits, Refusal, Retry, Verdict, Vote,
@@ -11,7 +16,7 @@ use lazaret::{
 };
 use support::{
     PROGRAM, block, builder, descendants, endless, ends_within, held, host, kill, pidfd, refusal,
-    returned, running_job, settings, started, starting, trivial, until,
+    returned, running_job, settings, skipped, started, starting, trivial, until,
 };
 use tokio::sync::Mutex;
 
@@ -248,4 +253,36 @@ async fn a_program_that_is_overwritten_where_it_stands_is_a_fault_and_no_verdict
 /// The kernel keeps a program from being written for as long as the last job runs it (ETXTBSY).
 async fn overwritten(from: &str, program: &Path) {
     until("nobody who runs the program", || fs::copy(from, program).ok()).await;
+}
+
+/// What `fault_10` of `peer_faults` shows of the library, in the words of the program.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_says_what_a_stalled_job_was_doing() {
+    let _alone = ALONE.lock().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (code, params) = (folder.path().join("code.wat"), folder.path().join("params"));
+    let endless = r#"(module (memory (export "memory") 1) (global (export "__heap_base") i32 (i32.const 9))
+        (func (export "validate_block") (param i32 i32) (result i64) (loop (br 0)) (unreachable)))"#;
+    fs::write(&code, endless).unwrap();
+    fs::write(&params, [0; 40]).unwrap();
+    let program = Command::new(PROGRAM)
+        .args(["pvf", "validate", "--json", "--cpu-limit", "1s", "--retry", "never", "--code"])
+        .args([&code, Path::new("--params"), &params, Path::new("--cache"), folder.path()])
+        .arg("--accept-weaker-jail")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (job, _) = running_job(program.id() as i32).await;
+    let job = rustix::process::Pid::from_raw(job.pid).unwrap();
+    rustix::process::kill_process(job, rustix::process::Signal::STOP).unwrap();
+    let ended = program.wait_with_output().unwrap();
+    let said: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
+    if said["verdict"] == "inconclusive" {
+        return skipped(1, "a stall in words, because without the final filter a job may wait");
+    }
+    assert_eq!(ended.status.code(), Some(4), "{said}");
+    assert_eq!(said["stall"]["job_state"], "T", "{said}");
+    assert!(said["stall"]["wall_micros"].as_u64() >= Some(4_000_000), "{said}");
+    assert!(said["stall"]["processors"].as_u64() >= Some(1), "{said}");
+    assert!(said["reason"].as_str().unwrap().contains("for a processor and was stopped"), "{said}");
 }

@@ -10,8 +10,8 @@ use lazaret::{
     pvf::{Block, Settings, Validated},
 };
 use support::{
-    PROGRAM, block, builder, descendants, endless, ends_within, held, kill, pidfd, returned,
-    running_job, settings, started, trivial, until,
+    PROGRAM, block, builder, descendants, endless, ends_within, guest, held, kill, pidfd, returned,
+    running_job, sample, settings, started, trivial, until,
 };
 use tokio::{sync::Mutex, task::JoinHandle};
 
@@ -61,6 +61,38 @@ async fn a_withdrawn_group_leaves_the_queue_and_the_worker() {
     returned(&other.await.unwrap().unwrap());
     assert!(ends_within(&job, SECOND), "the job outlived its group");
     assert_eq!(host.withdraw(&[Group([2; 32])]), 0, "who has an answer has left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_goes_to_the_idle_worker_that_has_its_artifact_loaded() {
+    let _alone = ALONE.lock().await;
+    let cache = tempfile::tempdir().unwrap();
+    let host = started(builder(cache.path()).execute_workers(2)).await;
+    // Loops for ever if its input has no byte, which is how the first worker is kept busy.
+    let (first, second) =
+        (guest("(loop (br_if 0 (i32.eqz (local.get 1)))) (i64.const 0xc00000200)"), trivial(1));
+    let quick = Settings::default();
+    for _ in 0..2 {
+        returned(&host.validate(&first, block(), &quick).await.unwrap());
+    }
+    let busy = tokio::spawn({
+        let (host, first) = (host.clone(), first.clone());
+        async move { host.validate(&first, Block::encoded(Vec::new()), &in_group(1)).await }
+    });
+    running_job(me()).await;
+    for _ in 0..2 {
+        returned(&host.validate(&second, block(), &quick).await.unwrap());
+    }
+    host.withdraw(&[Group([1; 32])]);
+    assert!(matches!(busy.await.unwrap(), Err(Fault::Withdrawn)));
+    until("an idle host", || (host.calls().running == 0).then_some(())).await;
+    // The worker used last has loaded the first, or nothing.
+    let loaded = || sample(&host, r#"lazaret_jobs_total{role="execute",from="loaded"}"#);
+    let before = loaded();
+    for code in [&second, &first, &second] {
+        returned(&host.validate(code, block(), &quick).await.unwrap());
+    }
+    assert_eq!(loaded(), before + 3.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

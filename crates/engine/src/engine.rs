@@ -103,9 +103,15 @@ impl Engine {
 
     /// Links a module to the host functions, with stubs for what they lack.
     pub(crate) fn link(&self, module: Module) -> wasmtime::Result<Artifact> {
-        let mut linker = self.linker.clone();
-        imports::link_missing(&mut linker, &module)?;
-        let linked = linker.instantiate_pre(&module)?;
+        let linked = match imports::lacks_one(&module) {
+            // Copying the linker costs more than loading a small artifact.
+            false => self.linker.instantiate_pre(&module)?,
+            true => {
+                let mut linker = self.linker.clone();
+                imports::link_missing(&mut linker, &module)?;
+                linker.instantiate_pre(&module)?
+            }
+        };
         Ok(Artifact::new(module, linked))
     }
 

@@ -105,6 +105,7 @@ enum Wrong {
 async fn run(host: &Arc<Shared>) -> Result<Answer<Validated>, Wrong> {
     let block: Vec<u8> = (0..BLOCK_BYTES).map(|index| index as u8).collect();
     let call = Call {
+        request: None,
         code: Code::new(CODE.as_bytes()).map_err(|error| Wrong::Untried(error.to_string()))?,
         params: Params { code_format: CodeFormat::Text, ..Params::default() },
         input: Input { pieces: [block].into(), form: work::Input::PvfEncoded },

@@ -27,7 +27,7 @@ use crate::{
     judge::Waiting,
     metrics::Metrics,
     pipeline::{self, Wanted},
-    request::{Input, Output},
+    request::{Input, Output, RequestId},
     worker::{Pool, QueueState, Spawner, Terms, Urgency},
 };
 
@@ -53,6 +53,9 @@ pub(crate) struct Shared {
     pub(crate) engine_fingerprint: [u8; 32],
     pub(crate) waiting: Waiting,
     security: Arc<Security>,
+    /// Ends with the host, which is how those hear of it who hold no clone.
+    #[cfg(feature = "metrics-http")]
+    pub(crate) presence: tokio::sync::watch::Sender<()>,
     /// After the workers, so that they are killed before their control groups are removed.
     _cgroup: Arc<Result<HostGroup, Refusal>>,
 }
@@ -70,6 +73,8 @@ pub struct Security {
 /// Everything that one call depends on.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
+    /// Given when it is let in.
+    pub(crate) request: Option<RequestId>,
     pub(crate) code: Code,
     pub(crate) params: Params,
     pub(crate) input: Input,
@@ -121,14 +126,15 @@ impl Host {
         let execute_workers = pool(Role::Execute, settings.lanes, settings.execute_workers);
         let prepare_workers =
             pool(Role::Prepare, Lanes::of_preparation(), settings.prepare_workers);
-        let open = |directory| Kept::open(directory, settings.cache_limits.clone());
+        let open =
+            |directory| Kept::open(directory, settings.cache_limits.clone(), metrics.clone());
         let store = settings.cache_dir.as_deref().map(open).transpose()?;
         let shelf = Shelf::new(settings.hot_bytes_max, settings.prepare_retry);
         if let Some(store) = store.clone() {
             tokio::spawn(look_after(store, Arc::downgrade(&shelf)));
         }
         let urgency = Urgency::new(Lane::default());
-        let facts = execute_workers.lease(&urgency).await?.facts()?.clone();
+        let facts = execute_workers.lease(&urgency, None).await?.facts()?.clone();
         let filter_is_on = facts
             .layers
             .iter()
@@ -147,6 +153,8 @@ impl Host {
             engine_fingerprint: facts.engine_fingerprint,
             waiting: if filter_is_on { Waiting::Impossible } else { Waiting::Possible },
             security: Arc::new(Security { level: settings.jail, layers: facts.layers }),
+            #[cfg(feature = "metrics-http")]
+            presence: tokio::sync::watch::Sender::default(),
             _cgroup: cgroup,
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -178,8 +186,9 @@ impl Host {
     /// withdraws the call and kills its job; a preparation goes on for whoever else needs it.
     pub(crate) async fn execute(&self, call: Call) -> Result<Answer<Output>, Fault> {
         self.shared.metrics.input(call.input.len());
-        let host = self.shared.clone();
-        self.admit("execute", call.group, pipeline::execute(host, call)).await
+        let (host, id) = (self.shared.clone(), self.next_id());
+        let call = Call { request: Some(id), ..call };
+        self.admit((id, "execute"), call.group, pipeline::execute(host, call)).await
     }
 
     /// Ends every call of these groups with [`Fault::Withdrawn`], whether it waits or runs, and says how
@@ -261,26 +270,30 @@ impl Host {
         self.make(Wanted::new(code, params, limits, Purpose::Precheck)).await
     }
 
-    async fn make(&self, wanted: Wanted) -> Result<Answer<PrepareFacts>, Fault> {
+    async fn make(&self, mut wanted: Wanted) -> Result<Answer<PrepareFacts>, Fault> {
         self.shared.metrics.code(wanted.code.len());
-        let request = match wanted.purpose {
+        let kind = match wanted.purpose {
             Purpose::Execution => "prepare",
             Purpose::Precheck => "precheck",
         };
-        let host = self.shared.clone();
-        self.admit(request, None, pipeline::prepare(host, wanted)).await
+        let (host, id) = (self.shared.clone(), self.next_id());
+        wanted.request = Some(id);
+        self.admit((id, kind), None, pipeline::prepare(host, wanted)).await
+    }
+
+    fn next_id(&self) -> RequestId {
+        self.shared.requests.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Lets a request in, and counts it and its end.
     async fn admit<T>(
         &self,
-        request: &'static str,
+        (id, kind): (RequestId, &'static str),
         group: Option<Group>,
         work: impl Future<Output = Result<Answer<T>, Fault>>,
     ) -> Result<Answer<T>, Fault> {
-        self.shared.metrics.enqueued(request);
-        let id = self.shared.requests.fetch_add(1, Ordering::Relaxed);
-        let span = tracing::info_span!(target: "lazaret", "request", id, request);
+        self.shared.metrics.enqueued(kind);
+        let span = tracing::info_span!(target: "lazaret", "request", id, kind);
         let mut ended = match self.shared.gate.enter(group) {
             Ok(pass) => pass.while_inside(work).instrument(span.clone()).await,
             Err(fault) => Err(fault),
@@ -288,32 +301,39 @@ impl Host {
         if let Ok(answer) = &mut ended {
             answer.security = Some(self.shared.security.clone());
         }
-        self.shared.metrics.concluded(request, &ended);
-        span.in_scope(|| tell(&ended));
+        self.shared.metrics.concluded(kind, &ended);
+        span.in_scope(|| tell(id, &ended));
         ended
     }
 
     /// Says what code is, without compiling it. The code is read in a jailed job, as always.
     pub async fn inspect(&self, code: &Code, params: &Params) -> Result<Answer<Inspection>, Fault> {
-        let (code, params) = (code.clone(), params.clone());
-        let host = self.shared.clone();
-        self.admit("inspect", None, pipeline::inspect(host, code, params)).await
+        self.inspect_with(code, params, &self.shared.prepare_limits).await
+    }
+
+    /// The same under limits of this request's own: those of a precheck, without an artifact.
+    pub async fn inspect_with(
+        &self,
+        code: &Code,
+        params: &Params,
+        limits: &PrepareLimits,
+    ) -> Result<Answer<Inspection>, Fault> {
+        let (host, id) = (self.shared.clone(), self.next_id());
+        let mut wanted = Wanted::new(code, params, limits, Purpose::Precheck);
+        wanted.request = Some(id);
+        self.admit((id, "inspect"), None, pipeline::inspect(host, wanted)).await
     }
 }
 
-/// The end of a request in the log, with what its guest said.
-fn tell<T>(ended: &Result<Answer<T>, Fault>) {
+/// The end of a request in the log.
+fn tell<T>(request: RequestId, ended: &Result<Answer<T>, Fault>) {
     match ended {
         Ok(answer) => {
             let (verdict, reason) = (answer.verdict.word(), answer.verdict.reason_word());
             let Usage { cpu, wall, .. } = answer.usage;
-            tracing::debug!(target: "lazaret", verdict, reason, ?cpu, ?wall, "answered");
-            for line in &answer.log {
-                let (level, of) = (line.level, &line.target);
-                tracing::debug!(target: "lazaret::guest", ?level, %of, "{}", line.message);
-            }
+            tracing::debug!(target: "lazaret", request, verdict, reason, ?cpu, ?wall, "answered");
         }
-        Err(fault) => tracing::warn!(target: "lazaret", %fault, "not answered"),
+        Err(fault) => tracing::warn!(target: "lazaret", request, %fault, "not answered"),
     }
 }
 

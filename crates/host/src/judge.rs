@@ -17,6 +17,7 @@ use lazaret_wire::{
 use crate::{
     machine::MachineLoad,
     verdict::{Culprit, Doubt, Fault, culprit},
+    worker::JobTurn,
 };
 
 /// How the kernel kills for want of memory (signal(7)).
@@ -117,6 +118,7 @@ fn judge_stopped(
                 cpu: Duration::from_micros(evidence.usage.cpu_micros),
                 wall: Duration::from_micros(evidence.usage.wall_micros),
                 // For the one who ran the job to see.
+                turn: JobTurn::default(),
                 load: MachineLoad::default(),
             });
         }

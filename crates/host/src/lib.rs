@@ -50,6 +50,8 @@ mod judge;
 mod lanes;
 mod machine;
 mod metrics;
+#[cfg(feature = "metrics-http")]
+mod metrics_http;
 mod pipeline;
 pub mod pvf;
 mod queue;
@@ -78,4 +80,4 @@ pub use verdict::{
     CodeStep, Culprit, Doubt, Fault, Import, ImportTreatment, Inspection, LogLevel, LogLine,
     Malformation, NoGreeting, Refusal, StartStep, Text, TrapKind, Verdict, Vote, culprit, describe,
 };
-pub use worker::QueueState;
+pub use worker::{JobTurn, QueueState};

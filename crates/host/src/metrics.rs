@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use lazaret_wire::frame::Readiness;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text},
@@ -22,6 +23,7 @@ use prometheus_client::{
 };
 
 use crate::{
+    artifacts::PrunedFile,
     host::{Host, Shared},
     request::{Answer, Usage},
     verdict::Fault,
@@ -75,7 +77,8 @@ struct Killed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Begun {
     role: &'static str,
-    /// `standby` if the job was forked and confined before its work came, `fork` if not.
+    /// `standby` if the job was forked and confined before its work came, `loaded` if it had loaded
+    /// the artifact besides, `fork` if it was not there.
     from: &'static str,
 }
 
@@ -85,12 +88,20 @@ struct From {
     origin: &'static str,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Removed {
+    /// Why a file of the cache was removed.
+    reason: &'static str,
+}
+
 /// One per host. Cloning shares the numbers.
 #[derive(Clone)]
 pub(crate) struct Metrics {
     enqueued: Family<Asked, Counter>,
     concluded: Family<Concluded, Counter>,
     artifacts: Family<From, Counter>,
+    pruned_files: Family<Removed, Counter>,
+    pruned_bytes: Family<Removed, Counter>,
     queue_time: Family<InQueue, Histogram, fn() -> Histogram>,
     jobs: Family<Begun, Counter>,
     job_cpu: Family<Of, Histogram, fn() -> Histogram>,
@@ -109,6 +120,8 @@ impl Default for Metrics {
             enqueued: Family::default(),
             concluded: Family::default(),
             artifacts: Family::default(),
+            pruned_files: Family::default(),
+            pruned_bytes: Family::default(),
             queue_time: Family::new_with_constructor(seconds),
             jobs: Family::default(),
             job_cpu: Family::new_with_constructor(seconds),
@@ -150,12 +163,22 @@ impl Metrics {
         }
     }
 
+    pub(crate) fn pruned(&self, file: &PrunedFile) {
+        let of = Removed { reason: file.reason.word() };
+        self.pruned_bytes.get_or_create(&of).inc_by(file.bytes);
+        self.pruned_files.get_or_create(&of).inc();
+    }
+
     pub(crate) fn waited(&self, queue: &'static str, lane: &'static str, time: Duration) {
         self.queue_time.get_or_create(&InQueue { queue, lane }).observe(time.as_secs_f64());
     }
 
-    pub(crate) fn job_begun(&self, of: Of, on_standby: bool) {
-        let from = if on_standby { "standby" } else { "fork" };
+    pub(crate) fn job_begun(&self, of: Of, readiness: Readiness) {
+        let from = match readiness {
+            Readiness::Absent => "fork",
+            Readiness::Standby => "standby",
+            Readiness::Loaded => "loaded",
+        };
         self.jobs.get_or_create(&Begun { role: of.role, from }).inc();
     }
 
@@ -196,6 +219,17 @@ impl Metrics {
             "artifacts",
             "Artifacts that requests used, by where they came from",
             self.artifacts.clone(),
+        );
+        lazaret.register(
+            "cache_pruned_files",
+            "Files that were pruned from the cache directory",
+            self.pruned_files.clone(),
+        );
+        lazaret.register_with_unit(
+            "cache_pruned",
+            "What those files had",
+            Unit::Bytes,
+            self.pruned_bytes.clone(),
         );
         lazaret.register("workers", "What became of worker processes", self.workers.clone());
         lazaret.register("jobs", "Jobs, by whether one waited ready", self.jobs.clone());
@@ -295,7 +329,8 @@ impl Host {
     }
 
     /// This host's metrics in the OpenMetrics text format, as a Prometheus endpoint serves them
-    /// (`application/openmetrics-text; version=1.0.0; charset=utf-8`).
+    /// (`application/openmetrics-text; version=1.0.0; charset=utf-8`). With the feature `metrics-http`
+    /// there is `Host::serve_metrics`, which does.
     pub fn metrics_text(&self) -> String {
         let mut registry = Registry::default();
         self.register_metrics(&mut registry);

@@ -28,7 +28,7 @@ use crate::{
         preparation::{ASKED, CRITICAL, HEADS_UP},
     },
     machine::MachineLoad,
-    request::{Output, or_never},
+    request::{Output, RequestId, or_never},
     retry::pause_before_retry,
     worker::{Pool, Urgency},
 };
@@ -45,6 +45,7 @@ struct Ran {
 
 /// What one job is to do.
 struct Order<A> {
+    request: Option<RequestId>,
     asked: Asked,
     work: Work,
     deadline: Option<Instant>,
@@ -55,6 +56,8 @@ struct Order<A> {
 /// Code that is to be prepared, and under which limits.
 #[derive(Clone)]
 pub(crate) struct Wanted {
+    /// Who wants it first, and is named in the log for all who share the preparation.
+    pub(crate) request: Option<RequestId>,
     pub(crate) code: Code,
     pub(crate) purpose: Purpose,
     params: Params,
@@ -68,7 +71,13 @@ impl Wanted {
         limits: &PrepareLimits,
         purpose: Purpose,
     ) -> Self {
-        Self { code: code.clone(), purpose, params: params.clone(), limits: limits.clone() }
+        Self {
+            request: None,
+            code: code.clone(),
+            purpose,
+            params: params.clone(),
+            limits: limits.clone(),
+        }
     }
 
     fn terms(&self) -> Terms {
@@ -116,13 +125,9 @@ pub(crate) async fn call(host: Arc<Shared>, call: Call) -> Result<Answer<Output>
         let refusal = Refusal::InputTooLarge { bytes: input_bytes, limit_bytes };
         return Ok(unrun(Verdict::Refused(refusal)));
     }
-    let work = Work::Execute(Execute {
-        input: call.input.form.clone(),
-        params: call.params.clone(),
-        limits: call.limits.for_execute(&call.params),
-    });
     let prepare_limits = call.prepare_limits.as_ref().unwrap_or(&host.prepare_limits);
     let wanted = Wanted::new(&call.code, &call.params, prepare_limits, Purpose::Execution);
+    let wanted = Wanted { request: call.request, ..wanted };
     let mut attempt = 1;
     loop {
         // A preparation that is under way goes on without us.
@@ -141,9 +146,16 @@ pub(crate) async fn call(host: Arc<Shared>, call: Call) -> Result<Answer<Output>
         if let Some(refusal) = wanted.terms().refuse(&artifact.facts) {
             return Ok(unrun(Verdict::Refused(refusal)));
         }
+        let work = Work::Execute(Execute {
+            artifact: artifact.number,
+            input: call.input.form.clone(),
+            params: call.params.clone(),
+            limits: call.limits.for_execute(&call.params),
+        });
         let order = Order {
+            request: call.request,
             asked: Asked::Execute,
-            work: work.clone(),
+            work,
             deadline: call.deadline,
             attached: || Ok(vec![artifact.blob.clone(), call.input.to_blob()?]),
         };
@@ -209,14 +221,16 @@ pub(crate) fn prepare_soon(host: &Arc<Shared>, wanted: &Wanted) {
 /// Says what code is.
 pub(crate) async fn inspect(
     host: Arc<Shared>,
-    code: Code,
-    params: Params,
+    wanted: Wanted,
 ) -> Result<Answer<Inspection>, Fault> {
-    let limits = host.prepare_limits.for_inspect();
-    let code_bytes_max = host.prepare_limits.code_bytes_max;
-    let work = Work::Inspect(Inspect { params, code_bytes_max, limits });
+    let Wanted { request, code, params, limits, .. } = wanted;
+    let work = Work::Inspect(Inspect {
+        params,
+        code_bytes_max: limits.code_bytes_max,
+        limits: limits.for_inspect(),
+    });
     let attached = || Ok(vec![code.blob().clone()]);
-    let order = Order { asked: Asked::Inspect, work, deadline: None, attached };
+    let order = Order { request, asked: Asked::Inspect, work, deadline: None, attached };
     let ran = run(&host, &host.prepare_workers, &Urgency::new(ASKED), order).await;
     let verdict = match ran.concluded? {
         Judged::Inspected(output) => {
@@ -283,12 +297,13 @@ async fn load(host: &Shared, key: Key) -> Option<Arc<Artifact>> {
     let store = host.store.clone()?;
     let loaded = tokio::task::spawn_blocking(move || store.load(&key)).await;
     let (blob, facts) = loaded.ok()?.ok()??;
-    Some(Arc::new(Artifact { blob, facts }))
+    Some(Arc::new(Artifact::new(blob, facts)))
 }
 
 /// Compiles in a job and keeps what comes of it.
 async fn compile(host: &Arc<Shared>, key: Key, wanted: &Wanted, urgency: &Urgency) -> Preparation {
-    let Wanted { code, params, limits, purpose } = wanted;
+    let Wanted { request, code, params, limits, purpose } = wanted;
+    let request = *request;
     let asked = match purpose {
         Purpose::Precheck => Asked::Precheck,
         Purpose::Execution => Asked::PrepareToExecute,
@@ -302,7 +317,7 @@ async fn compile(host: &Arc<Shared>, key: Key, wanted: &Wanted, urgency: &Urgenc
     let mut attempt = 1;
     loop {
         let attached = || Ok(vec![code.blob().clone()]);
-        let order = Order { asked, work: work.clone(), deadline: None, attached };
+        let order = Order { request, asked, work: work.clone(), deadline: None, attached };
         let ran = run(host, &host.prepare_workers, urgency, order).await;
         if let Some(pause) = pause_before_retry(Retry::Once, attempt, &ran.concluded) {
             host.metrics.retried(host.prepare_workers.of());
@@ -324,7 +339,7 @@ async fn compile(host: &Arc<Shared>, key: Key, wanted: &Wanted, urgency: &Urgenc
                         code_bytes: prepared.code_bytes,
                     };
                     save(host, key, code, &blob, facts).await;
-                    Preparation::Ready(Arc::new(Artifact { blob, facts }), Origin::Prepared)
+                    Preparation::Ready(Arc::new(Artifact::new(blob, facts)), Origin::Prepared)
                 }
             },
             Ok(Judged::Returned { .. } | Judged::Inspected(_)) => {
@@ -352,11 +367,15 @@ async fn run<A>(host: &Shared, pool: &Pool, urgency: &Urgency, order: Order<A>) 
 where
     A: FnOnce() -> io::Result<Vec<Blob>>,
 {
-    let Order { asked, work, deadline, attached } = order;
+    let Order { request, asked, work, deadline, attached } = order;
     if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
         return Fault::Deadline.into();
     }
-    let mut lease = match timeout_at(or_never(deadline), pool.lease(urgency)).await {
+    let near = match &work {
+        Work::Execute(execute) => Some(execute.artifact),
+        Work::Prepare(_) | Work::Inspect(_) => None,
+    };
+    let mut lease = match timeout_at(or_never(deadline), pool.lease(urgency, near)).await {
         Ok(Ok(lease)) => lease,
         Ok(Err(fault)) => return fault.into(),
         Err(_) => return Fault::Deadline.into(),
@@ -369,7 +388,7 @@ where
     let (_still_wanted, mut withdrawn) = oneshot::channel();
     let conversation = async move {
         let descriptors: Vec<_> = blobs.iter().map(AsFd::as_fd).collect();
-        let answer = lease.run(&work, &descriptors, &mut withdrawn).await;
+        let answer = lease.run(request, &work, &descriptors, &mut withdrawn).await;
         (answer, lease)
     };
     let conversation = tokio::spawn(conversation.in_current_span());
@@ -381,13 +400,15 @@ where
     let mut ran = Ran { blob: answer.blob, ..Ran::from(Fault::ShuttingDown) };
     if let Outcome::Ended(ended, _) = &answer.outcome {
         ran.usage = ended.usage.into();
-        host.metrics.job_begun(pool.of(), answer.on_standby);
+        host.metrics.job_begun(pool.of(), answer.readiness);
         host.metrics.job_ended(pool.of(), &ran.usage, ended.stop.map(Stop::word));
+        tell_guest(request, &ended.log);
         ran.log.clone_from(&ended.log);
         ran.log_lines_dropped = ended.log_lines_dropped;
     }
     ran.concluded = judge(asked, &limits, host.waiting, answer.outcome);
-    if let Err(Fault::Stalled { load, .. }) = &mut ran.concluded {
+    if let Err(Fault::Stalled { turn, load, .. }) = &mut ran.concluded {
+        *turn = answer.turn.unwrap_or_default();
         *load = MachineLoad::now();
     }
     if matches!(ran.concluded, Err(_) | Ok(Judged::Inconclusive(_))) {
@@ -395,6 +416,13 @@ where
         lease.retire();
     }
     ran
+}
+
+/// What a guest said, as the last words of its job came.
+fn tell_guest(request: Option<RequestId>, log: &[LogLine]) {
+    for LogLine { level, target: of, message } in log {
+        tracing::debug!(target: "lazaret::guest", request, ?level, %of, "{message}");
+    }
 }
 
 impl From<Fault> for Ran {

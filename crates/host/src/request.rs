@@ -33,6 +33,9 @@ const CPU_LIMIT_MIN: Duration = Duration::from_micros(1);
 /// The most that any CPU limit may be: a day.
 const CPU_LIMIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Tells a request from all others of its host in the log.
+pub(crate) type RequestId = u64;
+
 /// Limits of one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {

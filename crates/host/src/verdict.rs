@@ -9,7 +9,7 @@ pub use lazaret_wire::{
     text::Text,
 };
 
-use crate::machine::MachineLoad;
+use crate::{machine::MachineLoad, worker::JobTurn};
 
 /// What the host concludes about a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,12 +127,14 @@ pub enum Fault {
         errno: i32,
     },
     /// The wall-clock limit passed while the job had hardly run, and it could not have waited.
-    #[error("the machine stalled: the job got {cpu:?} of CPU time in {wall:?} ({load})")]
+    #[error("the machine stalled: the job got {cpu:?} of CPU time in {wall:?}; {turn} ({load})")]
     Stalled {
         /// CPU time it got.
         cpu: Duration,
         /// Wall time that passed.
         wall: Duration,
+        /// What the job was doing shortly before.
+        turn: JobTurn,
         /// How busy the machine was when it was noticed.
         load: MachineLoad,
     },
@@ -184,6 +186,17 @@ pub enum NoGreeting {
     /// Its engine is not that of the workers before it.
     #[error("its engine is another than that of the workers before it")]
     OtherEngine,
+    /// Jobs by which it was to see whether the jail holds were killed by somebody else.
+    #[error(
+        "the probe job by which it sees whether the jail holds was killed by signal {signal}, {times} \
+         times in a row, and not by this program"
+    )]
+    ProbeKilled {
+        /// The signal (signal(7)).
+        signal: i32,
+        /// How many probe jobs it were.
+        times: u32,
+    },
     /// It says itself that it cannot work.
     #[error("it says: {0}")]
     Broken(Text),

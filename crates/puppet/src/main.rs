@@ -15,7 +15,10 @@ use std::process::exit;
 use lazaret_wire::{
     claim::{Claim, Inspection, Prepared},
     evidence::{End, Evidence, Output, Reply, Usage},
-    frame::{Ending, FRAME_BYTES_MAX, FromWorker, NotStarted, StartStep, ToWorker, decode, encode},
+    frame::{
+        Ending, FRAME_BYTES_MAX, FromWorker, NotStarted, Readiness, StartStep, ToWorker, decode,
+        encode,
+    },
     greeting::{Hello, Layer, LayerState, encode_greeting},
     work::Work,
 };
@@ -47,7 +50,7 @@ fn main() {
         let ToWorker::Run { number, work } = take() else { continue };
         let answer = FromWorker {
             number,
-            on_standby: true,
+            readiness: Readiness::Standby,
             ending: Ending::Ended(evidence(&work, output(&work))),
         };
         if already_wrong {
@@ -105,7 +108,7 @@ fn greet(act: Act) {
         Act::Early => {
             socket::send(&good, Attached::Nothing);
             let ending = Ending::NotStarted(NotStarted { step: StartStep::Fork, errno: 11 });
-            encoded(&FromWorker { number: 0, on_standby: false, ending })
+            encoded(&FromWorker { number: 0, readiness: Readiness::Absent, ending })
         }
         _ => good,
     };

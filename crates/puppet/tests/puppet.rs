@@ -257,6 +257,7 @@ async fn a_withdrawn_request_never_holds_up_the_next() {
 async fn a_flood_of_log_is_cut_off_and_harms_nothing() {
     let _alone = ALONE.lock().await;
     let stage = Stage::new(&["flood"], &[]);
+    let lines = stage::log_lines();
     let host = start(&stage).await.unwrap();
     let before = resident_bytes();
     let mut settings = Settings::default();
@@ -265,7 +266,15 @@ async fn a_flood_of_log_is_cut_off_and_harms_nothing() {
     assert!(matches!(answer.verdict, Verdict::Returned(_)), "{answer:?}");
     let grown = resident_bytes().saturating_sub(before);
     assert!(grown < 8 << 20, "the host grew by {grown} bytes");
+    is_served(&host).await;
     nothing_is_left(host).await;
+    let log = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
+    let flood: Vec<_> = log.lines().filter(|line| line.contains("none of the host's")).collect();
+    assert!(flood.len() > 1000 && flood.len() < 10_000, "{} lines were kept", flood.len());
+    // What it wrote before its answer is of that request: the first, which the next one changes not.
+    let strange = flood.iter().find(|line| !line.contains(" request=1 "));
+    assert_eq!(strange, None);
+    assert!(!log.contains('\u{1b}'), "a line of a worker is escaped");
 }
 
 #[tokio::test(flavor = "multi_thread")]

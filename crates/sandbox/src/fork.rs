@@ -23,10 +23,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use crate::filter::Filters;
-use crate::layer::{During, Record, Refusal, Step, check};
+use crate::layer::{Record, Refusal, check};
+use crate::probe::{self, ProbeFailure};
 use crate::steps::clocks::ClockPages;
 use crate::sys::{self, CloneArgs, Cloned};
-use crate::watch;
+use crate::watch::End;
 use crate::worker::WorkerJail;
 
 /// The two sides of a fork.
@@ -65,7 +66,7 @@ impl ForkWay {
     }
 }
 
-/// A job, seen from its worker. Not reaped when dropped: [`watch::reap`] takes it.
+/// A job, seen from its worker. Not reaped when dropped: [`crate::watch::reap`] takes it.
 #[derive(Debug)]
 pub struct Child {
     pub(crate) pid: libc::pid_t,
@@ -104,17 +105,23 @@ pub fn fork_job(jail: &WorkerJail) -> io::Result<Forked> {
     }
 }
 
-/// Makes a throw-away job to see that pid namespaces can be used, not only asked for.
-pub(crate) fn try_pid_namespace() -> Step {
-    const IS_FIRST: i32 = 7;
-    match sys::clone_process(sys::JOB_CLONE_FLAGS).during("clone CLONE_NEWPID")? {
-        Cloned::Child => {
-            let first = rustix::process::getpid().is_init();
-            sys::exit_group(if first { IS_FIRST } else { 0 })
-        }
-        Cloned::Parent { pid, pidfd } => {
-            let ended = watch::reap(Child { pid, pidfd }).during("waitid")?;
-            check(ended.end == watch::End::Exited(IS_FIRST), "the job is pid 1")
-        }
+/// Forks a process that ends at once, and reaps it: what any job costs at the least. For those who
+/// measure; the caller has one thread, as for [`fork_job`].
+///
+/// # Errors
+/// As `clone(2)` and `waitid(2)`.
+pub fn fork_and_reap() -> io::Result<()> {
+    match sys::clone_process(sys::BARE_CLONE_FLAGS)? {
+        Cloned::Child => sys::exit_group(0),
+        Cloned::Parent { pid, pidfd } => crate::watch::reap(Child { pid, pidfd }).map(drop),
     }
+}
+
+/// Makes a throw-away job to see that pid namespaces can be used, not only asked for.
+pub(crate) fn try_pid_namespace() -> Result<(), ProbeFailure> {
+    const IS_FIRST: i32 = 7;
+    let fork = || sys::clone_process(sys::JOB_CLONE_FLAGS);
+    let status = || if rustix::process::getpid().is_init() { IS_FIRST } else { 0 };
+    let end = probe::end_of(fork, "clone CLONE_NEWPID", status)?;
+    Ok(check(end == End::Exited(IS_FIRST), "the job is pid 1")?)
 }

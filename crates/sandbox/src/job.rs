@@ -1,9 +1,9 @@
 //! Puts a job into its jail, in three parts with the caller's own work between them.
 //!
 //! Called in the process that [`crate::fork::fork_job`] made. [`confine`] comes first and takes
-//! away what a job never needs; then the caller receives its work over the channel, takes its limits
-//! ([`JobJail::limit`]) and maps what it was handed; [`JobJail::seal`] makes that final; [`JobJail::enter_final_filter`] leaves the few calls
-//! that running the untrusted code takes. A job runs nothing untrusted before that, and ends
+//! away what a job never needs; then the caller takes its limits ([`JobJail::limit`]) and loads what
+//! it was handed; [`JobJail::seal`] makes that final; [`JobJail::enter_final_filter`] leaves the few
+//! calls that running the untrusted code takes. A job runs nothing untrusted before that, and ends
 //! by [`end`].
 
 use std::io;
@@ -145,6 +145,15 @@ impl JobJail {
         self.record.apply(Layer::JobLimits, || limits::limit_job(job_limits))
     }
 
+    /// Limits again what one call of what was loaded may have stricter: memory and CPU time. The
+    /// others are the same for all.
+    ///
+    /// # Errors
+    /// As [`limit`](Self::limit).
+    pub fn limit_call(&mut self, job_limits: &JobLimits) -> Result<(), StepError> {
+        self.record.apply(Layer::JobLimits, || limits::limit_call(job_limits))
+    }
+
     /// Closes every descriptor but the channel: after the work has been mapped.
     ///
     /// Not to be called while one is still needed, as Wasmtime needs the artifact's to make
@@ -156,8 +165,8 @@ impl JobJail {
         sys::close_range(CHANNEL + 1, RawFd::MAX)
     }
 
-    /// Makes what was loaded final (docs/jail.md, steps 10 to 13): no new descriptor, no change of
-    /// the text, no new executable memory, no clock, nothing shared in the processor.
+    /// Makes what was loaded final (docs/jail.md, steps 11 to 13): no change of the text, no new
+    /// executable memory, no clock, nothing shared in the processor.
     ///
     /// After this `rdtsc`, `cpuid` (where the processor can be told so) and clock reads fault, so
     /// whatever asks the processor for its features has to have done so before, as loading an
@@ -170,7 +179,6 @@ impl JobJail {
     /// The first layer that the level requires and the machine refuses.
     pub fn seal(&mut self, seal: &Seal<'_>) -> Result<(), StepError> {
         let record = &mut self.record;
-        record.apply(Layer::NoNewDescriptors, limits::refuse_descriptors)?;
         record.apply(Layer::SealedText, || {
             seal.text.iter().try_for_each(|text| sys::seal_pages(text).during("mseal"))
         })?;
@@ -190,11 +198,13 @@ impl JobJail {
         Ok(())
     }
 
-    /// Leaves the job only the system calls of its kind's final list (docs/jail.md, step 14).
+    /// Leaves the job no way to a new descriptor, and only the system calls of its kind's final list
+    /// (docs/jail.md, step 14).
     ///
     /// # Errors
-    /// The layer, if the level requires it and the kernel refuses the filter.
+    /// The first layer that the level requires and the machine refuses.
     pub fn enter_final_filter(&mut self) -> Result<(), StepError> {
+        self.record.apply(Layer::NoNewDescriptors, limits::refuse_descriptors)?;
         let program = self.filters.of(self.kind);
         self.record.apply(Layer::JobFilter, || filter::install(program))
     }

@@ -7,6 +7,7 @@
 use std::fmt;
 
 use crate::level::Level;
+use crate::probe::{ProbeFailure, ProbeKilled};
 
 macro_rules! layers {
     ($($(#[$doc:meta])* $layer:ident = $name:literal,)*) => {
@@ -213,6 +214,25 @@ impl Record {
             true => Err(StepError { layer, refusal }),
             false => Ok(()),
         }
+    }
+
+    /// The same for a step that makes a probe job. One that was killed says nothing about the
+    /// layer, at no level.
+    pub(crate) fn apply_probed(
+        &mut self,
+        layer: Layer,
+        step: impl FnOnce() -> Result<(), ProbeFailure>,
+    ) -> Result<Result<(), ProbeKilled>, StepError> {
+        let mut killed = Ok(());
+        self.apply(layer, || match step() {
+            Err(ProbeFailure::Refused(refusal)) => Err(refusal),
+            Err(ProbeFailure::Killed(probe)) => {
+                killed = Err(probe);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        })?;
+        Ok(killed)
     }
 
     pub(crate) fn layers(&self) -> &Layers {

@@ -85,6 +85,7 @@ pub mod layer;
 pub mod level;
 pub mod markers;
 pub mod memfd;
+pub mod probe;
 mod steps;
 #[allow(unsafe_code)]
 mod sys;

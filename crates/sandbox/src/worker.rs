@@ -15,6 +15,7 @@ use crate::filter::{self, Filters, Program};
 use crate::fork::{self, ForkWay};
 use crate::layer::{Layer, Layers, Record, Refusal, StepError, check};
 use crate::level::Level;
+use crate::probe::ProbeKilled;
 use crate::steps::clocks::ClockPages;
 use crate::steps::{
     cgroup, descriptors, file_rights, identity, limits, namespaces, privileges, root,
@@ -73,13 +74,23 @@ pub struct WorkerJail {
     worker_filter: Program,
 }
 
+/// Why a process is not confined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfineError {
+    /// The first layer that the level requires and the machine refuses.
+    #[error(transparent)]
+    Step(#[from] StepError),
+    /// Whether a layer holds could not be seen.
+    #[error(transparent)]
+    Probe(#[from] ProbeKilled),
+}
+
 /// Confines this process, in the order of docs/jail.md, steps 1 to 7. Only descriptors 0 and 2
 /// stay open, and that of the jobs' control group.
 ///
 /// # Errors
-/// The first layer that the level requires and the machine refuses. The process is then half
-/// confined and must end.
-pub fn confine(policy: &Policy) -> Result<WorkerJail, StepError> {
+/// As [`ConfineError`] says. The process is then half confined and must end.
+pub fn confine(policy: &Policy) -> Result<WorkerJail, ConfineError> {
     let mut record = Record::new(policy.level);
     record.leave_out(&policy.left_out);
 
@@ -167,8 +178,8 @@ fn give_up_privileges(record: &mut Record, policy: &Policy) -> Result<(), StepEr
 }
 
 /// Makes a job that only looks at its own pid, and gives back the flags for the others.
-fn try_pid_namespace(record: &mut Record) -> Result<u64, StepError> {
-    record.apply(Layer::PidNamespace, fork::try_pid_namespace)?;
+fn try_pid_namespace(record: &mut Record) -> Result<u64, ConfineError> {
+    record.apply_probed(Layer::PidNamespace, fork::try_pid_namespace)??;
     if record.layers().is_on(Layer::PidNamespace) {
         return Ok(sys::JOB_CLONE_FLAGS);
     }
@@ -182,12 +193,12 @@ fn try_cgroup(
     record: &mut Record,
     jobs_cgroup: Result<OwnedFd, Refusal>,
     clone_flags: u64,
-) -> Result<ForkWay, StepError> {
+) -> Result<ForkWay, ConfineError> {
     let mut way = ForkWay::Plain(clone_flags);
-    record.apply(Layer::JobCgroup, || {
+    record.apply_probed(Layer::JobCgroup, || {
         way = cgroup::separate_jobs(jobs_cgroup?, clone_flags)?;
         Ok(())
-    })?;
+    })??;
     Ok(way)
 }
 

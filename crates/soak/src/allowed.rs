@@ -56,9 +56,11 @@ fn is_of_a_lost_process(fault: &Fault) -> bool {
         Fault::Stalled { .. } => true,
         // A worker, or the first job of one, which is there to see that its layers hold.
         Fault::NoGreeting(ended) => {
-            matches!(ended, NoGreeting::Ended(_) | NoGreeting::Broken(_) | NoGreeting::Silent(_))
+            matches!(
+                ended,
+                NoGreeting::Ended(_) | NoGreeting::ProbeKilled { .. } | NoGreeting::Silent(_)
+            )
         }
-        Fault::Jail { errno: 0, .. } => true,
         // Both tries of the canary were killed.
         Fault::Canary(_) => true,
         _ => false,

@@ -72,6 +72,11 @@ impl Held {
         }
     }
 
+    /// Whether some worker is not there.
+    pub(crate) fn lacks_workers(&self) -> bool {
+        self.workers < EXECUTE_WORKERS + PREPARE_WORKERS
+    }
+
     /// Why this is not what a host holds with every worker there and nothing under way; with what a
     /// warm one held, why it is more.
     pub(crate) fn complaint(&self, warm: Option<&Self>) -> Option<String> {
@@ -83,9 +88,13 @@ impl Held {
             }
         };
         must_be("workers", self.workers, workers);
-        must_be("standby jobs", self.jobs, workers);
         must_be("dead processes", self.dead, 0);
         must_be("strange files in the cache", self.strange_files, 0);
+        // A worker that calls has one more while it expects a call.
+        let standby = workers..=workers + EXECUTE_WORKERS;
+        if !standby.contains(&self.jobs) {
+            wrong.push(format!("{} standby jobs, not {standby:?}", self.jobs));
+        }
         if let Some(warm) = warm {
             for (what, now, before, most) in [
                 ("host", self.host_bytes, warm.host_bytes, HOST_GROWTH_BYTES_MAX),

@@ -27,7 +27,7 @@ mod load;
 mod run;
 mod tally;
 
-use std::process::ExitCode;
+use std::{net::SocketAddr, process::ExitCode};
 
 use clap::Parser;
 
@@ -43,6 +43,9 @@ struct Arguments {
     /// Repeats the choices of another run; moments depend on the machine too.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Meanwhile serve metrics over HTTP at this address, as in 127.0.0.1:9615.
+    #[arg(long)]
+    metrics: Option<SocketAddr>,
 }
 
 fn main() -> ExitCode {
@@ -52,7 +55,7 @@ fn main() -> ExitCode {
     let time = bounds::time_of(arguments.minutes);
     let ended = tokio::runtime::Runtime::new()
         .map_err(|error| error.to_string())
-        .and_then(|runtime| runtime.block_on(run::run(time, arguments.seed)));
+        .and_then(|runtime| runtime.block_on(run::run(time, arguments.seed, arguments.metrics)));
     match ended {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

@@ -2,6 +2,7 @@
 //! request must have its exact answer and nothing may be held that was not held before.
 
 use std::{
+    net::SocketAddr,
     path::Path,
     sync::{
         Arc,
@@ -11,7 +12,7 @@ use std::{
 };
 
 use lazaret::{Fault, Host, JailLevel, Patience, PrepareLimits, PrepareRetry};
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{net::TcpListener, task::JoinSet, time::sleep};
 
 use crate::{
     bounds::{
@@ -28,7 +29,11 @@ use crate::{
 };
 
 /// Runs, prints, and says whether everything held; an error if it could not begin.
-pub(crate) async fn run(time: Duration, seed: u64) -> Result<bool, String> {
+pub(crate) async fn run(
+    time: Duration,
+    seed: u64,
+    metrics: Option<SocketAddr>,
+) -> Result<bool, String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let cache = folder.path().join("cache");
     let soak = Arc::new(Soak {
@@ -39,13 +44,18 @@ pub(crate) async fn run(time: Duration, seed: u64) -> Result<bool, String> {
         seed,
         left: AtomicU64::new(0),
     });
+    if let Some(address) = metrics {
+        let listener = TcpListener::bind(address).await;
+        let listener = listener.map_err(|error| format!("metrics at {address}: {error}"))?;
+        tokio::spawn(soak.host.serve_metrics(listener));
+    }
     let (count, length) = rounds(time);
     println!("soak: {count} rounds of {length:?}, --seed {seed}");
     let (begin, mut warm) = (Instant::now(), None::<Held>);
     for round in 1..=count {
         load(&soak, round, length).await;
         recover(&soak, round).await;
-        let held = settle(&soak, warm.as_ref()).await;
+        let held = settle(&soak, round, warm.as_ref()).await;
         let all = soak.tally.counts().all();
         println!("{:>6.1?} {} answered; {held}", begin.elapsed(), all.answered());
         warm = Some(held.baseline(warm));
@@ -141,8 +151,9 @@ async fn every_kind(soak: &Arc<Soak>, choices: &mut Choices) -> Result<(), Strin
 }
 
 /// Waits until nothing is held beyond what a warm host holds.
-async fn settle(soak: &Soak, warm: Option<&Held>) -> Held {
+async fn settle(soak: &Arc<Soak>, round: u32, warm: Option<&Held>) -> Held {
     let begin = Instant::now();
+    let mut choices = Choices::of(soak.seed, round, u64::MAX - 1);
     loop {
         let held = Held::now(&soak.host, &soak.cache);
         let idle = soak.host.calls().running == 0 && soak.host.preparations().running == 0;
@@ -153,6 +164,8 @@ async fn settle(soak: &Soak, warm: Option<&Held>) -> Held {
                 soak.tally.complain(&format!("{wrong}; {held}"));
                 return held;
             }
+            // On a slow machine one of the calls at once may have ended before the last began.
+            Some(_) if held.lacks_workers() => drop(every_kind(soak, &mut choices).await),
             _ => sleep(LOOK_EVERY).await,
         }
     }

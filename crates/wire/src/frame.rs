@@ -38,10 +38,21 @@ pub struct FromWorker {
     /// The number of the work that this answers. An answer to anything but the work at hand must
     /// never be taken for one to it: it would be a verdict about another guest.
     pub number: u64,
-    /// Whether a job waited ready for it, forked and confined before it came.
-    pub on_standby: bool,
+    /// How far its job was when it came.
+    pub readiness: Readiness,
     /// What became of the work.
     pub ending: Ending,
+}
+
+/// How far a job was when its work came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Readiness {
+    /// There was none: it was forked then.
+    Absent,
+    /// It waited, forked and confined.
+    Standby,
+    /// It had loaded the artifact besides.
+    Loaded,
 }
 
 /// What became of one piece of work.

@@ -14,7 +14,7 @@ use crate::{
 
 const MAGIC: [u8; 4] = *b"LZRT";
 /// Goes up whenever any message changes.
-pub const WIRE_VERSION: u16 = 4;
+pub const WIRE_VERSION: u16 = 5;
 const PACKAGE_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What a worker is for.
@@ -83,6 +83,13 @@ pub enum Hello {
     },
     /// A layer that the level asks for could not be had.
     JailIncomplete(Layer),
+    /// Jobs that were to show whether the jail holds were killed, each of them and not by the worker.
+    ProbeKilled {
+        /// By which signal (signal(7)).
+        signal: i32,
+        /// How many in a row.
+        times: u32,
+    },
     /// The worker cannot work for another reason.
     Broken(Text),
 }

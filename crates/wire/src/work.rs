@@ -10,6 +10,25 @@ use crate::params::Params;
 /// The most bytes that any artifact may have: the largest of today's chain runtimes has 61 MB.
 pub const ARTIFACT_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
+/// What a worker tells a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Order {
+    /// Do this. Descriptors: as the work says; of a call after [`Order::Load`] the input alone.
+    Work(Work),
+    /// Get ready for a call that is likely. Descriptor: the artifact. What comes next is such a call,
+    /// or the end.
+    Load(Load),
+}
+
+/// What a likely call is like.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// The params of the call.
+    pub params: Params,
+    /// The widest that it may have.
+    pub limits: Limits,
+}
+
 /// One piece of work. The worker hands the same message to its job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Work {
@@ -44,6 +63,9 @@ impl Work {
 /// One call of one artifact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Execute {
+    /// Which copy of which artifact: a number that the host gives to no other, so that a job which
+    /// has loaded it beforehand is known.
+    pub artifact: u64,
     /// How the input is to be read.
     pub input: Input,
     /// The params that the artifact was prepared under, and the memory limit of this call.

@@ -4,8 +4,8 @@ use lazaret_wire::{
     claim::{Claim, Refusal, TrapKind},
     evidence::{End, Evidence, LogLevel, LogLine, Malformation, Output, Reply, Usage},
     frame::{
-        Ending, FRAME_BYTES_MAX, FrameError, FromWorker, OUTPUT_INLINE_BYTES_MAX, ToWorker, decode,
-        encode,
+        Ending, FRAME_BYTES_MAX, FrameError, FromWorker, OUTPUT_INLINE_BYTES_MAX, Readiness,
+        ToWorker, decode, encode,
     },
     reply::{
         CLAIM_BYTES_MAX, LOG_LINES_MAX, ReplyReader, push_claim, push_log, push_output_header,
@@ -135,7 +135,11 @@ fn the_largest_evidence_fits_a_frame() {
         log: received.log,
         log_lines_dropped: u32::MAX,
     };
-    let answer = FromWorker { number: u64::MAX, on_standby: true, ending: Ending::Ended(evidence) };
+    let answer = FromWorker {
+        number: u64::MAX,
+        readiness: Readiness::Loaded,
+        ending: Ending::Ended(evidence),
+    };
     let frame = encode(&answer).unwrap();
     assert_eq!(decode(&frame), Ok(answer));
 }

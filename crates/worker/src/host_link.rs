@@ -1,6 +1,7 @@
 //! A worker's end of the socket to its host: descriptor 0, one frame per datagram, blocking.
 
 use std::{
+    cell::RefCell,
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -13,7 +14,12 @@ use rustix::net::{
 };
 
 /// The socket to the host.
-pub(crate) struct HostLink(BorrowedFd<'static>);
+pub(crate) struct HostLink {
+    socket: BorrowedFd<'static>,
+    /// Room for the longest frame. Made once, because each page that is written here after a job was
+    /// forked is copied first.
+    room: RefCell<Box<[u8]>>,
+}
 
 /// A frame as it came.
 pub(crate) struct Received {
@@ -24,26 +30,27 @@ pub(crate) struct Received {
 impl HostLink {
     /// Descriptor 0, which stays open for as long as the process is a worker.
     pub(crate) fn inherited() -> Self {
-        Self(rustix::stdio::stdin())
+        let room = RefCell::new(vec![0; FRAME_BYTES_MAX].into_boxed_slice());
+        Self { socket: rustix::stdio::stdin(), room }
     }
 
     /// Waits for one frame; `None` when the host is gone.
     pub(crate) fn receive(&self) -> io::Result<Option<Received>> {
-        let mut frame = vec![0; FRAME_BYTES_MAX];
-        let (bytes, descriptors) = receive(self.0, &mut frame)?;
-        frame.truncate(bytes);
+        let mut room = self.room.borrow_mut();
+        let (bytes, descriptors) = receive(self.socket, &mut room)?;
+        let frame = room[..bytes].to_vec();
         Ok((bytes > 0).then_some(Received { frame, descriptors }))
     }
 
     /// Sends one frame with descriptors.
     pub(crate) fn send(&self, frame: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-        send(self.0, frame, descriptors)
+        send(self.socket, frame, descriptors)
     }
 }
 
 impl AsFd for HostLink {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0
+        self.socket
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Order is everything here. First the job gives up what it never needs; then it waits for its work;
 //! then it takes its limits and maps what it was handed; then the last doors close; and only then
-//! does it touch a byte that nobody trusts. It ends without returning to the worker's frames.
+//! does it run or compile what nobody trusts. It ends without returning to the worker's frames.
 
 use std::{
     fs::File,
@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use lazaret_engine::{Engine, LogSink, Params, pvf};
+use lazaret_engine::{Engine, Params};
 use lazaret_sandbox::{
     fork::JobStart,
     heap_bytes_peak,
@@ -22,13 +22,13 @@ use lazaret_sandbox::{
 use lazaret_wire::{
     claim::{Claim, Refusal},
     greeting::Role,
-    reply::{LOG_LINES_MAX, push_claim, push_log, push_output_header},
+    reply::{push_claim, push_output_header},
     text::Text,
-    work::{Execute, Inspect, Prepare, Work},
+    work::{Inspect, Limits, Order, Prepare, Work},
 };
 
 use crate::{
-    claims, hand_over,
+    claims, execute, hand_over,
     layers::{CanaryWord, missing_layer, on_the_wire},
     native::{self, Native},
 };
@@ -37,8 +37,6 @@ use crate::{
 const OWN_STACK_BYTES: u64 = 8 * 1024 * 1024;
 /// Descriptors a job is handed at most, and what its loader needs of them at once.
 const DESCRIPTORS: u32 = 8;
-/// Lines that a job sends before it counts the rest in silence; the worker keeps fewer.
-const LINES_SENT_MAX: usize = 2 * LOG_LINES_MAX;
 
 /// What runs a guest: the engine, and machine code in its place if this is an attack.
 pub(crate) type Runners<'a> = (&'a Engine, Option<Native>);
@@ -48,16 +46,26 @@ pub(crate) fn run(start: JobStart, channel: OwnedFd, role: Role, runners: Runner
     let Ok(mut jail) = job::confine(start, kind(role), channel) else {
         job::end(markers::EXIT_NOT_CONFINED)
     };
-    let Ok(Some((work, descriptors))) = hand_over::take(jail.channel()) else {
+    let Ok(Some((order, descriptors))) = hand_over::take(jail.channel()) else {
         job::end(markers::EXIT_ORPHANED)
     };
-    if jail.limit(&limits_of(&work)).is_err() {
-        job::end(markers::EXIT_NOT_CONFINED)
-    }
-    match &work {
-        Work::Execute(execute) => run_execute(jail, runners, execute, descriptors),
-        Work::Prepare(prepare) => run_prepare(jail, runners, prepare, descriptors),
-        Work::Inspect(inspect) => run_inspect(jail, inspect, descriptors),
+    match &order {
+        Order::Load(load) => {
+            limit(&mut jail, &load.limits, 0);
+            execute::ahead(jail, runners, load, descriptors)
+        }
+        Order::Work(work) => {
+            let file_bytes = match work {
+                Work::Prepare(prepare) => prepare.artifact_bytes_max,
+                Work::Execute(_) | Work::Inspect(_) => 0,
+            };
+            limit(&mut jail, work.limits(), file_bytes);
+            match work {
+                Work::Execute(execute) => execute::now(jail, runners, execute, descriptors),
+                Work::Prepare(prepare) => run_prepare(jail, runners, prepare, descriptors),
+                Work::Inspect(inspect) => run_inspect(jail, inspect, descriptors),
+            }
+        }
     }
 }
 
@@ -96,70 +104,12 @@ fn confine_wholly(start: JobStart, channel: OwnedFd, role: Role) -> Result<JobJa
     Ok(jail)
 }
 
-/// Calls an artifact.
-fn run_execute(
-    mut jail: JobJail,
-    (engine, native): Runners<'_>,
-    work: &Execute,
-    descriptors: Vec<OwnedFd>,
-) -> ! {
-    let params = claims::engine_params(&work.params);
-    let Ok([artifact, input]) = <[OwnedFd; 2]>::try_from(descriptors) else {
-        end_unable(&jail, "it was not handed an artifact and an input");
-    };
-    if let Some(native) = native.filter(|native| native.takes(&artifact)) {
-        native::execute(jail, native, artifact.as_fd(), input);
-    }
-    let own_engine = own_engine(&jail, engine, &params);
-    let engine = own_engine.as_ref().unwrap_or(engine);
-    let artifact = match claims::load(engine, File::from(artifact)) {
-        Ok(artifact) => artifact,
-        Err(error) => end(&jail, &[], Claim::ArtifactUnusable(claims::with_causes(&error))),
-    };
-    let mapped = or_unable(&jail, Mapped::open(&input, u64::MAX));
-    let sealed = seal(&mut jail, Role::Execute, &[artifact.text()]);
-    or_unable(&jail, sealed);
-    // Sealed first, for the sake of an artifact that runs something although none should.
-    let instance = pvf::Instance::new(engine, &artifact, &params, log_to_worker());
-    // What is mapped is enough.
-    or_unable(&jail, jail.close_all_but_channel());
-    let filtered = jail.enter_final_filter();
-    or_unable(&jail, filtered);
-    let Some(input) = claims::pvf_input(&work.input, &mapped) else {
-        end_unable(&jail, "its input is shorter than the parent head in it");
-    };
-    match instance.and_then(|instance| instance.validate_block(input)) {
-        Err(error) => end(&jail, &[], claims::of_execution(error, &work.params)),
-        Ok(reply) if reply.output().len() as u64 > u64::from(work.limits.output_bytes) => {
-            let limit_bytes = work.limits.output_bytes.into();
-            end(&jail, &[], Claim::Refused(Refusal::OutputTooLarge { limit_bytes }))
-        }
-        Ok(reply) => {
-            end(&jail, reply.output(), Claim::Returned { memory_pages: reply.memory_pages() })
-        }
-    }
-}
-
 /// Another engine, where params ask for other settings than the worker's.
-fn own_engine(jail: &JobJail, engine: &Engine, params: &Params) -> Option<Engine> {
+pub(crate) fn own_engine(jail: &JobJail, engine: &Engine, params: &Params) -> Option<Engine> {
     match engine.suits(params) {
         true => None,
         false => Some(or_unable(jail, Engine::new(params))),
     }
-}
-
-/// Sends each line to the worker as it comes, so that a guest that dies later was heard.
-fn log_to_worker() -> LogSink {
-    let mut sent = 0;
-    Box::new(move |line| {
-        if sent < LINES_SENT_MAX {
-            sent += 1;
-            let mut record = Vec::new();
-            push_log(&mut record, &claims::log_line(&line));
-            // The channel of a confined job is descriptor 0.
-            write_all(rustix::stdio::stdin(), &record);
-        }
-    })
 }
 
 /// Compiles code into the artifact's memfd.
@@ -234,7 +184,7 @@ pub(crate) fn close_the_last_doors(
 
 /// A preparation keeps its clock: the compiler times its own passes. What it reads reaches nobody,
 /// because the artifact is the same whatever the time.
-fn seal(jail: &mut JobJail, role: Role, text: &[&[u8]]) -> Result<(), StepError> {
+pub(crate) fn seal(jail: &mut JobJail, role: Role, text: &[&[u8]]) -> Result<(), StepError> {
     let clocks = match role {
         Role::Execute => Clocks::Removed,
         Role::Prepare => Clocks::Kept,
@@ -253,16 +203,19 @@ fn refuse_beyond(heap_bytes: u64) {
     }
 }
 
-fn limits_of(work: &Work) -> JobLimits {
-    let limits = work.limits();
+/// Takes the limits of its work.
+fn limit(jail: &mut JobJail, limits: &Limits, file_bytes: u64) {
+    if jail.limit(&job_limits(limits, file_bytes)).is_err() {
+        job::end(markers::EXIT_NOT_CONFINED)
+    }
+}
+
+pub(crate) fn job_limits(limits: &Limits, file_bytes: u64) -> JobLimits {
     JobLimits {
         memory_bytes: limits.memory_bytes,
         cpu: Duration::from_micros(limits.cpu_micros),
         stack_bytes: OWN_STACK_BYTES,
-        file_bytes: match work {
-            Work::Prepare(prepare) => prepare.artifact_bytes_max,
-            Work::Execute(_) | Work::Inspect(_) => 0,
-        },
+        file_bytes,
         descriptors: DESCRIPTORS,
     }
 }
@@ -288,7 +241,7 @@ pub(crate) fn or_unable<T, E: std::fmt::Display>(jail: &JobJail, done: Result<T,
 }
 
 /// The last word of a job that the machine kept from going on.
-fn end_unable(jail: &JobJail, why: impl std::fmt::Display) -> ! {
+pub(crate) fn end_unable(jail: &JobJail, why: impl std::fmt::Display) -> ! {
     end(jail, &[], Claim::Unable(Text::from(why.to_string())))
 }
 

@@ -11,10 +11,13 @@
 //! host_link its socket to the host
 //! hand_over work and descriptors from worker to job
 //! watch     a job seen from its worker: reply, limits, death, evidence
+//! standby   jobs that wait: one for anything, one for what is likely
 //! job       the way of a job, from fork to its last word
+//! execute   the part of it that calls an artifact
 //! claims    what the engine found, as claims
 //! layers    what the sandbox put on, as the greeting says it
 //! native    machine code in the place of a guest, for attacks; absent from every other program
+//! yardstick what a fork and an empty job cost on this machine
 //! ```
 //!
 //! Nothing here opens a path, reads the environment or a clock of the day, or runs a second thread.
@@ -35,19 +38,23 @@
 #![deny(unsafe_code)]
 
 mod claims;
+mod execute;
 mod hand_over;
 mod host_link;
 mod job;
 mod layers;
 mod native;
 mod serve;
+mod standby;
 mod start;
 mod watch;
+mod yardstick;
 
 pub use lazaret_sandbox::JobAllocator;
 use lazaret_sandbox::{layer::Layer, level::Level};
 #[doc(hidden)]
 pub use native::{Native, Trial};
+pub use yardstick::{YARDSTICK_ARGUMENT, run_if_yardstick};
 
 /// The argument that makes a program a worker.
 pub const WORKER_ARGUMENT: &str = "--lazaret-worker";

@@ -1,4 +1,4 @@
-//! A worker's loop: a frame in, a job, a frame out. One job waits ready while none is asked for.
+//! A worker's loop: a frame in, a job, a frame out. Jobs wait ready before they are asked for.
 
 use std::{
     io,
@@ -17,11 +17,11 @@ use lazaret_wire::{
     claim::Claim,
     evidence::{Output, Reply},
     frame::{
-        Ending, FromWorker, NotStarted, OUTPUT_INLINE_BYTES_MAX, StartStep, ToWorker, decode,
-        encode,
+        Ending, FromWorker, NotStarted, OUTPUT_INLINE_BYTES_MAX, Readiness, StartStep, ToWorker,
+        decode, encode,
     },
     greeting::Role,
-    work::Work,
+    work::{Order, Work},
 };
 
 use crate::{
@@ -29,6 +29,7 @@ use crate::{
     host_link::HostLink,
     job,
     native::Native,
+    standby::Standby,
     watch::{self, Begin, HostSays, Job, Seen},
 };
 
@@ -44,8 +45,17 @@ pub(crate) struct Worker {
     pub(crate) native: Option<Native>,
     pub(crate) jail: WorkerJail,
     pub(crate) timer: CpuTimer,
-    /// A job that is forked, confined, and waits for its work.
-    pub(crate) standby: Option<Job>,
+    /// Jobs that are forked, confined, and wait for their work.
+    pub(crate) standby: Standby,
+}
+
+/// Work that a job holds.
+struct HandedOver {
+    job: Job,
+    begin: Begin,
+    readiness: Readiness,
+    /// Where the job writes one.
+    artifact: Option<OwnedFd>,
 }
 
 /// Why a step before the hand-over failed.
@@ -55,16 +65,12 @@ impl Worker {
     /// Serves until the host is gone; the error is one of the host's socket.
     pub(crate) fn serve(&mut self) -> io::Result<()> {
         loop {
-            if self.standby.is_none() {
-                // If this fails it is tried again, and reported, when work is there.
-                self.standby = self.fork().ok();
-            }
+            self.refill();
             let Some(received) = self.host.receive()? else { return Ok(()) };
             match decode(&received.frame).map_err(io::Error::other)? {
                 ToWorker::Run { number, work } => {
-                    let on_standby = self.standby.is_some();
-                    let (ending, memfd) = self.run(work, received.descriptors)?;
-                    self.send(&FromWorker { number, on_standby, ending }, memfd)?;
+                    let (answer, memfd) = self.run(number, work, received.descriptors)?;
+                    self.send(&answer, memfd)?;
                 }
                 // It crossed the answer on its way.
                 ToWorker::Withdraw => {}
@@ -75,34 +81,31 @@ impl Worker {
     /// One piece of work from hand-over to evidence, and the memfd that goes with it.
     fn run(
         &mut self,
+        number: u64,
         work: Work,
         descriptors: Vec<OwnedFd>,
-    ) -> io::Result<(Ending, Option<OwnedFd>)> {
-        let (artifact, job, begin) = match self.hand_over(&work, descriptors) {
+    ) -> io::Result<(FromWorker, Option<OwnedFd>)> {
+        let handed_over = match self.hand_over(&work, descriptors) {
             Ok(handed_over) => handed_over,
             Err(Failed(step, error)) => {
                 let errno = error.raw_os_error().unwrap_or(0);
-                return Ok((Ending::NotStarted(NotStarted { step, errno }), None));
+                let ending = Ending::NotStarted(NotStarted { step, errno });
+                return Ok((FromWorker { number, readiness: Readiness::Absent, ending }, None));
             }
         };
+        let HandedOver { job, begin, readiness, artifact } = handed_over;
+        // While the job runs, on another core if there is one.
+        self.refill();
         let host = &self.host;
         let mut ask_host = || asked_to_withdraw(host);
-        let seen = watch::until_reaped(
-            job,
-            work.limits(),
-            &mut self.timer,
-            begin,
-            (host.as_fd(), &mut ask_host),
-        )?;
-        packed(seen, artifact)
+        let host = (host.as_fd(), &mut ask_host as _);
+        let seen = watch::until_reaped(job, work.limits(), &mut self.timer, begin, host)?;
+        let (ending, memfd) = packed(seen, artifact)?;
+        Ok((FromWorker { number, readiness, ending }, memfd))
     }
 
-    /// Gives the work to the standby job. From here on the job holds it.
-    fn hand_over(
-        &mut self,
-        work: &Work,
-        descriptors: Vec<OwnedFd>,
-    ) -> Result<(Option<OwnedFd>, Job, Begin), Failed> {
+    /// Gives the work to a job. From here on the job holds it.
+    fn hand_over(&mut self, work: &Work, descriptors: Vec<OwnedFd>) -> Result<HandedOver, Failed> {
         if descriptors.len() != work.descriptors_from_host() {
             return Err(Failed(StartStep::Descriptors, io::ErrorKind::InvalidInput.into()));
         }
@@ -114,22 +117,32 @@ impl Worker {
             Work::Execute(_) | Work::Inspect(_) => None,
         };
         let attached: Vec<_> = descriptors.iter().chain(&artifact).map(AsFd::as_fd).collect();
+        let order = Order::Work(work.clone());
+        let limit = Duration::from_micros(work.limits().cpu_micros);
         let mut tries = 1;
-        loop {
-            let job = match self.standby.take() {
-                Some(job) => job,
-                None => self.fork()?,
+        let (job, begin, readiness) = loop {
+            let (job, mut readiness) = match self.standby.take(work) {
+                Some(waiting) => waiting,
+                None => (self.fork()?, Readiness::Absent),
             };
+            if let (true, Some(load)) =
+                (readiness != Readiness::Loaded, self.standby.must_load(work))
+            {
+                // If the job is dead, the work will not reach it either.
+                let _ = hand_over::give(job.channel.as_fd(), &Order::Load(load), &attached[..1]);
+                readiness = Readiness::Loaded;
+            }
+            // The artifact comes first, and a job that has loaded has it.
+            let attached = &attached[usize::from(readiness == Readiness::Loaded)..];
             // All clocks are read before the job wakes, because it may run before we do again. What it
             // has used for its own jail is not the guest's.
             let begin = Begin::now(&job);
-            let limit = Duration::from_micros(work.limits().cpu_micros);
             if let Err(error) = self.timer.arm(&job.child, limit) {
                 let _ = watch::put_down(job);
                 return Err(Failed(StartStep::Timer, error));
             }
-            match hand_over::give(job.channel.as_fd(), work, &attached) {
-                Ok(()) => return Ok((artifact, job, begin)),
+            match hand_over::give(job.channel.as_fd(), &order, attached) {
+                Ok(()) => break (job, begin, readiness),
                 // A job that died while it held nothing harms nobody; the next one is fresh.
                 Err(_) if tries < HAND_OVERS_MAX => {
                     tries += 1;
@@ -140,6 +153,26 @@ impl Worker {
                     return Err(Failed(StartStep::HandOver, error));
                 }
             }
+        };
+        if let (Work::Execute(execute), Some(called)) = (work, descriptors.into_iter().next()) {
+            self.standby.note(execute, called);
+        }
+        Ok(HandedOver { job, begin, readiness, artifact })
+    }
+
+    /// Sees to it that jobs wait. What fails here is tried again, and reported, when work is there.
+    fn refill(&mut self) {
+        if self.standby.lacks_idle()
+            && let Ok(job) = self.fork()
+        {
+            self.standby.keep_idle(job);
+        }
+        let Some((load, _)) = self.standby.lacks_loaded() else { return };
+        let Ok(job) = self.fork() else { return };
+        let Some((_, artifact)) = self.standby.lacks_loaded() else { return };
+        match hand_over::give(job.channel.as_fd(), &Order::Load(load), &[artifact]) {
+            Ok(()) => self.standby.keep_loaded(job),
+            Err(_) => drop(watch::put_down(job)),
         }
     }
 

@@ -9,11 +9,12 @@ use lazaret_sandbox::{
     layer::StepError,
     level::Level,
     markers,
+    probe::{self, ProbeKilled},
     watch::CpuTimer,
-    worker::{self, Policy, WorkerJail},
+    worker::{self, ConfineError, Policy, WorkerJail},
 };
 use lazaret_wire::{
-    evidence::End,
+    evidence::{End, Evidence},
     frame::{OUTPUT_BYTES_MAX, decode},
     greeting::{
         Birthplace, Hello, JailLevel, Layer, Role, Start, decode_greeting, encode_greeting,
@@ -21,7 +22,7 @@ use lazaret_wire::{
     text::Text,
     work::{ARTIFACT_BYTES_MAX, Limits},
 };
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal};
 
 use crate::{
     hand_over,
@@ -30,6 +31,7 @@ use crate::{
     layers::{CanaryWord, missing_layer},
     native::Trial,
     serve::Worker,
+    standby::Standby,
     watch::{self, Begin, Job, Seen},
 };
 
@@ -80,22 +82,23 @@ fn prepare_to_serve(
     start: &Start,
     trial: Option<Trial>,
 ) -> Result<(Worker, Vec<Layer>), (HostLink, Hello)> {
-    let (left_out, native) = trial.map(|trial| (trial.left_out, trial.native)).unzip();
+    let left_out = trial.as_ref().map(|trial| trial.left_out.clone());
     let policy = policy(start).leaving_out(&left_out.unwrap_or_default());
+    let standby = Standby::new(trial.as_ref().is_some_and(|trial| trial.loads_ahead));
+    let native = trial.map(|trial| trial.native);
     let ready = || -> Result<_, Hello> {
         markers::install().map_err(broken)?;
         let engine = Engine::new(&lazaret_engine::Params::default()).map_err(broken)?;
-        let mut jail = worker::confine(&policy).map_err(incomplete)?;
+        let mut jail = worker::confine(&policy).map_err(not_confined)?;
         let mut timer = CpuTimer::new().map_err(broken)?;
         jail.enter_filter().map_err(incomplete)?;
         let layers = layers_of_a_job(&jail, start.role, &host, &mut timer)?;
         Ok((engine, jail, timer, layers))
     };
     match ready() {
-        Ok((engine, jail, timer, layers)) => Ok((
-            Worker { host, role: start.role, engine, native, jail, timer, standby: None },
-            layers,
-        )),
+        Ok((engine, jail, timer, layers)) => {
+            Ok((Worker { host, role: start.role, engine, native, jail, timer, standby }, layers))
+        }
         Err(hello) => Err((host, hello)),
     }
 }
@@ -118,13 +121,40 @@ fn policy(start: &Start) -> Policy {
     }
 }
 
-/// Runs a job that confines itself to the end and says which layers that gave it.
+/// Runs a job that confines itself to the end and says which layers that gave it. One that was killed
+/// by somebody else has said nothing.
 fn layers_of_a_job(
     jail: &WorkerJail,
     role: Role,
     host: &HostLink,
     timer: &mut CpuTimer,
 ) -> Result<Vec<Layer>, Hello> {
+    let seen = probe::uninterrupted(|| {
+        let seen = run_canary(jail, role, host, timer)?;
+        let Evidence { end, stop, .. } = seen.evidence;
+        let killed = stop.is_none() && end == End::Signaled(Signal::KILL.as_raw());
+        Ok((!killed).then_some(seen))
+    })?;
+    let Seen { evidence, output } = seen.map_err(probe_killed)?;
+    match (evidence.end, decode::<CanaryWord>(&output)) {
+        (End::Exited(0), Ok(Ok(layers))) => Ok(layers),
+        (End::Exited(markers::EXIT_NOT_CONFINED), Ok(Err(missing))) => {
+            Err(Hello::JailIncomplete(missing))
+        }
+        (end, _) => {
+            let stop = evidence.stop.map(|stop| format!(", killed at its {}", stop.word()));
+            let stop = stop.unwrap_or_default();
+            Err(Hello::Broken(format!("the canary job ended with {end:?}{stop}").into()))
+        }
+    }
+}
+
+fn run_canary(
+    jail: &WorkerJail,
+    role: Role,
+    host: &HostLink,
+    timer: &mut CpuTimer,
+) -> Result<Seen, Hello> {
     let (ours, theirs) = hand_over::channel().map_err(broken)?;
     let child = match fork_job(jail).map_err(broken)? {
         Forked::Worker(child) => child,
@@ -135,15 +165,18 @@ fn layers_of_a_job(
     timer.arm(&job.child, CANARY_CPU_MAX).map_err(broken)?;
     let mut ask_host = || Err(io::ErrorKind::ConnectionReset.into());
     let host = (host.as_fd(), &mut ask_host as _);
-    let seen = watch::until_reaped(job, &CANARY_LIMITS, timer, begin, host);
-    let Seen { evidence, output } = seen.map_err(broken)?;
-    match (evidence.end, decode::<CanaryWord>(&output)) {
-        (End::Exited(0), Ok(Ok(layers))) => Ok(layers),
-        (End::Exited(markers::EXIT_NOT_CONFINED), Ok(Err(missing))) => {
-            Err(Hello::JailIncomplete(missing))
-        }
-        (end, _) => Err(Hello::Broken(format!("the canary job ended with {end:?}").into())),
+    watch::until_reaped(job, &CANARY_LIMITS, timer, begin, host).map_err(broken)
+}
+
+fn not_confined(error: ConfineError) -> Hello {
+    match error {
+        ConfineError::Step(error) => incomplete(error),
+        ConfineError::Probe(killed) => probe_killed(killed),
     }
+}
+
+fn probe_killed(killed: ProbeKilled) -> Hello {
+    Hello::ProbeKilled { signal: killed.signal, times: killed.times }
 }
 
 fn incomplete(error: StepError) -> Hello {

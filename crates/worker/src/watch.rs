@@ -109,6 +109,9 @@ pub(crate) fn until_reaped(
 /// A job's reply, as far as it has come.
 struct Stream {
     channel: OwnedFd,
+    /// The piece taken last. On the heap and not cleared: the worker writes to as few pages as it
+    /// can, because each is copied first as long as a job shares it.
+    piece: Vec<u8>,
     /// What was wrong with it, once something was.
     reader: Result<ReplyReader, Malformation>,
     is_open: bool,
@@ -116,20 +119,20 @@ struct Stream {
 
 impl Stream {
     fn new(channel: OwnedFd, output_bytes_max: u32) -> Self {
-        Self { channel, reader: Ok(ReplyReader::new(output_bytes_max)), is_open: true }
+        let piece = Vec::with_capacity(PIECE_BYTES);
+        Self { channel, piece, reader: Ok(ReplyReader::new(output_bytes_max)), is_open: true }
     }
 
     /// Takes a piece of what is there. Closed at its end, when nothing is there, and at the first
     /// byte that belongs to no reply.
     fn read(&mut self) {
-        let mut piece = [0; PIECE_BYTES];
-        let read = match recv(&self.channel, &mut piece[..], RecvFlags::DONTWAIT) {
-            Ok((read, _)) => read,
-            Err(_) => 0,
-        };
+        self.piece.clear();
+        let room = rustix::buffer::spare_capacity(&mut self.piece);
+        // Nothing is there, or nothing will come any more.
+        let _ = recv(&self.channel, room, RecvFlags::DONTWAIT);
         let Ok(reader) = &mut self.reader else { return self.is_open = false };
-        match reader.push(&piece[..read]) {
-            Ok(()) => self.is_open = read > 0,
+        match reader.push(&self.piece) {
+            Ok(()) => self.is_open = !self.piece.is_empty(),
             Err(what) => {
                 self.reader = Err(what);
                 self.is_open = false;

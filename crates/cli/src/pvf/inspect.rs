@@ -15,9 +15,10 @@ pub(crate) async fn run(global: &Global, verb: &Inspect) -> Result<Ending, Failu
     let executor_params = executor_params::read(&verb.meaning)?;
     let base = executor_params::code_params(&verb.meaning, &executor_params)?;
     let params = hosting::params(&verb.file, &verb.meaning, base);
-    let host =
-        hosting::start(global, executor_params.prepare_limits(PrepareKind::Precheck)).await?;
-    let answer = host.inspect(&code, &params).await;
+    let mut limits = executor_params.prepare_limits(PrepareKind::Precheck);
+    limits.precheck_cpu = verb.cpu_limit.unwrap_or(limits.precheck_cpu);
+    let host = hosting::start(global, limits.clone()).await?;
+    let answer = host.inspect_with(&code, &params, &limits).await;
     let ending = Ending::of(&answer);
     let answer = answer.map_err(|fault| Failure::of(fault, &host))?;
     let digest = hex::encode(code.digest());

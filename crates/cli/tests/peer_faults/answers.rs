@@ -14,11 +14,11 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, se
 use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
-    ALONE, Ended, SECOND, call, jobs, me, sample,
+    ALONE, Ended, SECOND, call, jobs, me,
     support::{
         EMPTY_RESULT, STUCK_AFTER, block, builder, descendants, endless, ends_within, entries,
-        host, pidfd, refusal, returned, running_job, settings, skipped, started, starting, trivial,
-        until,
+        host, pidfd, refusal, returned, running_job, sample, settings, skipped, started, starting,
+        trivial, until,
     },
 };
 
@@ -139,7 +139,10 @@ async fn fault_04_blocks_that_do_not_decompress_leak_no_descriptor() {
     let cache = tempfile::tempdir().unwrap();
     let host = started(builder(cache.path()).execute_workers(1)).await;
     let code = trivial(4);
-    returned(&host.validate(&code, block(), &Settings::default()).await.unwrap());
+    // From the second on the worker holds the artifact, and a job that has loaded it.
+    for _ in 0..3 {
+        returned(&host.validate(&code, block(), &Settings::default()).await.unwrap());
+    }
     let worker = descendants(me()).into_iter().find(|one| one.name.contains("execute")).unwrap();
     let held = || [me(), worker.pid].map(descriptors);
     let before = held();
@@ -158,7 +161,10 @@ async fn fault_04_blocks_that_do_not_decompress_leak_no_descriptor() {
         let answer = ended.expect("no fault");
         assert!(matches!(refusal(&answer), Refusal::BadInput(_)));
     }
-    until("descriptors as before", || (held() == before).then_some(())).await;
+    // Any other part of this program may hold one more or less; a leak is one for each block.
+    let most = before.map(|count| count + BLOCKS as usize / 10);
+    let is_as_before = || held().iter().zip(&most).all(|(now, most)| now <= most);
+    until("descriptors as before", || is_as_before().then_some(())).await;
 }
 
 /// A block whose data says that it is compressed, and is not.
@@ -173,6 +179,11 @@ fn bomb(number: u64) -> Block {
     })
 }
 
+/// What the kernel says of a process; nothing of one that is gone.
+fn kernel_says(pid: i32, what: &str) -> String {
+    fs::read_to_string(format!("/proc/{pid}/{what}")).unwrap_or_default()
+}
+
 /// How many descriptors a process has; 0 of one that may not be looked at.
 fn descriptors(pid: i32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
@@ -181,7 +192,7 @@ fn descriptors(pid: i32) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_10_a_stalled_machine_is_no_vote_against_a_block() {
     /// The wall-clock limit of a call with a small CPU limit.
-    const WALL_LIMIT_MIN: Duration = Duration::from_secs(2);
+    const WALL_LIMIT_MIN: Duration = Duration::from_secs(4);
     let _alone = ALONE.lock().await;
     let cache = tempfile::tempdir().unwrap();
     let host = started(builder(cache.path()).execute_workers(1)).await;
@@ -192,14 +203,24 @@ async fn fault_10_a_stalled_machine_is_no_vote_against_a_block() {
     let code = endless();
     host.prepare(&code, &Default::default()).await.unwrap();
     let begin = Instant::now();
-    let validation = call(&host, &code, settings(SECOND / 2, Retry::Never));
+    let validation = call(&host, &code, settings(SECOND, Retry::Never));
     let (job, _) = running_job(me()).await;
     let end = pidfd(job.pid);
     kill_process(Pid::from_raw(job.pid).unwrap(), Signal::STOP).expect("a job to stop");
+    let is_stopped = || kernel_says(job.pid, "stat").contains(") T ").then_some(());
+    until("a job that stands still", is_stopped).await;
+    // One that is stopped waits for no processor, so this stays what it is.
+    let counts = kernel_says(job.pid, "schedstat");
+    let delay = counts.split(' ').nth(1).and_then(|nanos| nanos.parse().ok());
     let ended: Ended = timeout(STUCK_AFTER, validation).await.expect("an answer").unwrap();
     assert_eq!(pvf::vote(&ended), Vote::Abstain);
-    let Err(Fault::Stalled { cpu, wall, load }) = ended else { panic!("{ended:?}") };
-    assert!(cpu < SECOND / 2 && wall >= WALL_LIMIT_MIN, "{cpu:?} in {wall:?}");
+    let Err(Fault::Stalled { cpu, wall, turn, load, .. }) = ended else { panic!("{ended:?}") };
+    assert_eq!(turn.state, Some('T'));
+    match counts.starts_with("0 ") {
+        true => skipped(1, "the delay of a stalled job, which this kernel does not count"),
+        false => assert_eq!(turn.run_queue_delay, delay.map(Duration::from_nanos)),
+    }
+    assert!(cpu < SECOND && wall >= WALL_LIMIT_MIN, "{cpu:?} in {wall:?}");
     assert!(begin.elapsed() >= WALL_LIMIT_MIN);
     assert!(load.processors.is_some() && load.load.is_some(), "{load}");
     assert!(ends_within(&end, SECOND), "the stopped job is still there");

@@ -9,10 +9,10 @@ use std::{
 use lazaret::{Fault, Origin, Params, PrepareLimits, PrepareRetry, Refusal, Retry, pvf::Settings};
 
 use crate::{
-    ALONE, SECOND, call, jobs, me, sample,
+    ALONE, SECOND, call, jobs, me,
     support::{
         PROGRAM, block, builder, endless, ends_within, entries, held, host, kill, pidfd, refusal,
-        returned, running_job, settings, started, starting, trivial, until,
+        returned, running_job, sample, settings, started, starting, trivial, until,
     },
 };
 

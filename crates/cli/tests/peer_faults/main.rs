@@ -40,14 +40,7 @@ fn call(host: &Host, code: &Code, settings: Settings) -> JoinHandle<Ended> {
     tokio::spawn(async move { host.validate(&code, support::block(), &settings).await })
 }
 
-/// A sample of the host's metrics, by its whole name with labels; 0 if nothing was counted yet.
-fn sample(host: &Host, name: &str) -> f64 {
-    let text = host.metrics_text();
-    let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
-    text.lines().find_map(value).unwrap_or(0.0)
-}
-
 /// Jobs of that role that ended with an answer of their worker.
 fn jobs(host: &Host, role: &str) -> f64 {
-    sample(host, &format!("lazaret_job_cpu_seconds_count{{role=\"{role}\"}}"))
+    support::sample(host, &format!("lazaret_job_cpu_seconds_count{{role=\"{role}\"}}"))
 }

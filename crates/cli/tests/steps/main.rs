@@ -5,13 +5,16 @@
 //! ```text
 //! killed   the host, a worker or a job is killed at the step
 //! swapped  the artifact's file is replaced or overwritten at the step
+//! probes   jobs by which a starting worker tries its jail are killed as they are born
 //! staged   a request, and a host that stands still
 //! traced   a program from one system call to the next
 //! ```
 
 mod killed;
+mod probes;
 mod staged;
 #[path = "../support/mod.rs"]
 mod support;
 mod swapped;
+#[path = "../support/traced.rs"]
 mod traced;

@@ -238,3 +238,10 @@ pub fn refusal<T: std::fmt::Debug>(answer: &Answer<T>) -> &Refusal {
         other => panic!("not refused: {other:?}"),
     }
 }
+
+/// A sample of the host's metrics, by its whole name with labels; 0 if nothing was counted yet.
+pub fn sample(host: &Host, name: &str) -> f64 {
+    let text = host.metrics_text();
+    let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
+    text.lines().find_map(value).unwrap_or(0.0)
+}

@@ -123,6 +123,13 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     log::link(linker)
 }
 
+/// Whether a module imports a function that [`link`] does not provide.
+pub(crate) fn lacks_one(module: &wasmtime::Module) -> bool {
+    let is_there = |name: &str| signature_of(name).is_some();
+    let mut imports = module.imports();
+    imports.any(|import| import.ty().func().is_some() && !is_there(import.name()))
+}
+
 /// Defines, for one module, every function import that [`link`] does not provide: a stub that traps
 /// when called and names itself. Runtimes import far more than validation ever calls.
 pub(crate) fn link_missing(

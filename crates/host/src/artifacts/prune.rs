@@ -60,6 +60,17 @@ pub enum PruneReason {
     Abandoned,
 }
 
+impl PruneReason {
+    /// In kebab case.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Unused => "unused",
+            Self::Room => "room",
+            Self::Abandoned => "abandoned",
+        }
+    }
+}
+
 /// A file that was removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

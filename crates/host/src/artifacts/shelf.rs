@@ -5,7 +5,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
@@ -35,6 +38,15 @@ const REFUSALS_MAX: usize = 1024;
 pub(crate) struct Artifact {
     pub(crate) blob: Blob,
     pub(crate) facts: PrepareFacts,
+    /// No other copy in this process has it, not even of the same artifact.
+    pub(crate) number: u64,
+}
+
+impl Artifact {
+    pub(crate) fn new(blob: Blob, facts: PrepareFacts) -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        Self { blob, facts, number: NUMBER.fetch_add(1, Ordering::Relaxed) }
+    }
 }
 
 /// What came of a preparation; everyone who waited gets a copy.

@@ -24,7 +24,7 @@ fn with_heap(heap_bytes_max: u64) -> Terms {
 
 fn ready(bytes: usize) -> Preparation {
     let blob = Blob::from_parts(&[&vec![0; bytes]]).unwrap();
-    let artifact = Artifact { blob, facts: PrepareFacts::default() };
+    let artifact = Artifact::new(blob, PrepareFacts::default());
     Preparation::Ready(Arc::new(artifact), Origin::Prepared)
 }
 

@@ -14,7 +14,7 @@ use super::{
     shelf::Shelf,
     store::Store,
 };
-use crate::{blob::Blob, verdict::Fault};
+use crate::{blob::Blob, metrics::Metrics, verdict::Fault};
 
 /// How often the directory is looked through although there should be room.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(10 * 60);
@@ -31,6 +31,7 @@ pub(crate) struct Kept {
     store: Store,
     limits: CacheLimits,
     room: Arc<Mutex<Room>>,
+    metrics: Metrics,
 }
 
 /// What is known of the room in the directory without looking. Other hosts may write there too; what
@@ -80,9 +81,13 @@ impl Room {
 }
 
 impl Kept {
-    pub(crate) fn open(directory: &Path, limits: CacheLimits) -> Result<Self, Fault> {
+    pub(crate) fn open(
+        directory: &Path,
+        limits: CacheLimits,
+        metrics: Metrics,
+    ) -> Result<Self, Fault> {
         let room = Arc::new(Mutex::new(Room::new(limits.bytes_max)));
-        Ok(Self { store: Store::open(directory)?, limits, room })
+        Ok(Self { store: Store::open(directory)?, limits, room, metrics })
     }
 
     /// See [`Store::load`].
@@ -120,6 +125,7 @@ impl Kept {
         let pruned =
             self.store.prune_down_to(down_to, SystemTime::now(), &self.limits, &mut |file| {
                 tracing::debug!(target: "lazaret", name = %file.name, reason = ?file.reason, "pruned");
+                self.metrics.pruned(file);
             });
         let bytes_left = pruned.as_ref().map_or(0, |pruned| pruned.bytes_left);
         self.room().ended(bytes_left);
@@ -200,7 +206,7 @@ mod tests {
     fn a_write_beyond_the_limit_makes_room_at_once() {
         let folder = tempfile::tempdir().unwrap();
         let limits = CacheLimits { bytes_max: 10_000, ..CacheLimits::default() };
-        let kept = Kept::open(&folder.path().join("cache"), limits).unwrap();
+        let kept = Kept::open(&folder.path().join("cache"), limits, Metrics::default()).unwrap();
         let source = Source { code_digest: [0; 32], engine_fingerprint: [0; 32], prepared_at: 0 };
         let bytes_there = || -> u64 {
             let files = std::fs::read_dir(folder.path().join("cache")).unwrap().flatten();

@@ -66,6 +66,7 @@ impl Host {
         settings: &Settings,
     ) -> Result<Answer<Validated>, Fault> {
         let call = Call {
+            request: None,
             code: code.clone(),
             params: settings.params.clone(),
             input: block.into_input(),

@@ -7,6 +7,7 @@ use std::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::UnixStream as Socket,
     },
+    sync::Mutex,
 };
 
 use lazaret_wire::frame::{DESCRIPTORS_MAX, FRAME_BYTES_MAX};
@@ -24,6 +25,8 @@ use tokio::{io::Interest, net::UnixStream};
 pub(crate) struct Link {
     /// tokio's name for any socket of the unix family; only its readiness is used.
     socket: UnixStream,
+    /// Room for the longest frame, made once.
+    room: Mutex<Box<[u8]>>,
 }
 
 /// A frame as it came.
@@ -38,7 +41,8 @@ pub(crate) fn pair() -> io::Result<(Link, OwnedFd)> {
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     rustix::io::ioctl_fionbio(&ours, true)?;
     let socket = UnixStream::from_std(Socket::from(ours))?;
-    Ok((Link { socket }, theirs))
+    let room = Mutex::new(vec![0; FRAME_BYTES_MAX].into_boxed_slice());
+    Ok((Link { socket, room }, theirs))
 }
 
 impl Link {
@@ -61,7 +65,11 @@ impl Link {
 
     /// Waits for one frame. A worker that closed its end is [`io::ErrorKind::UnexpectedEof`].
     pub(crate) async fn receive(&self) -> io::Result<Received> {
-        self.socket.async_io(Interest::READABLE, || receive(self.socket.as_fd())).await
+        let receive = || {
+            let mut room = self.room.lock().expect("no panic while locked");
+            receive(self.socket.as_fd(), &mut room)
+        };
+        self.socket.async_io(Interest::READABLE, receive).await
     }
 }
 
@@ -80,12 +88,11 @@ fn send(socket: BorrowedFd<'_>, frame: &[u8], descriptors: &[BorrowedFd<'_>]) ->
     Ok(())
 }
 
-fn receive(socket: BorrowedFd<'_>) -> io::Result<Received> {
-    let mut frame = vec![0; FRAME_BYTES_MAX];
+fn receive(socket: BorrowedFd<'_>, room: &mut [u8]) -> io::Result<Received> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let message =
-        recvmsg(socket, &mut [IoSliceMut::new(&mut frame)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+        recvmsg(socket, &mut [IoSliceMut::new(room)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
     let descriptors: Vec<_> = control
         .drain()
         .filter_map(|message| match message {
@@ -105,6 +112,5 @@ fn receive(socket: BorrowedFd<'_>) -> io::Result<Received> {
     if message.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame longer than any frame"));
     }
-    frame.truncate(message.bytes);
-    Ok(Received { frame, descriptors })
+    Ok(Received { frame: room[..message.bytes].to_vec(), descriptors })
 }

@@ -6,6 +6,7 @@
 //! layers    the layers of the jail that are the host's to put on: control groups
 //! link      its socket: frames with descriptors
 //! log_pipe  its standard error: lines, capped and escaped
+//! turn      what the kernel tells of a job that is late
 //! pool      which worker is whose, and who gets the next one
 //! backoff   when to try again to start one
 //! ```
@@ -17,8 +18,10 @@ mod log_pipe;
 mod pool;
 mod process;
 mod spawner;
+mod turn;
 
 pub use pool::QueueState;
 pub(crate) use pool::{Pool, Urgency};
 pub(crate) use process::Terms;
 pub(crate) use spawner::Spawner;
+pub use turn::JobTurn;

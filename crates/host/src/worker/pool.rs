@@ -19,6 +19,7 @@ use crate::{
     lanes::{Lane, Lanes},
     metrics::{Metrics, Of},
     queue::{Full, Queue, Room, Ticket},
+    request::RequestId,
     verdict::Fault,
 };
 
@@ -61,6 +62,8 @@ struct State {
 struct Idle {
     process: Process,
     since: Instant,
+    /// What it was leased for.
+    near: Option<Near>,
 }
 
 /// The right to have a worker; given back when dropped.
@@ -74,7 +77,12 @@ pub(crate) struct Lease {
     /// Always there until the worker is retired or given back.
     process: Option<Process>,
     permit: Permit,
+    near: Option<Near>,
 }
+
+/// The copy of an artifact that a worker is to call: one that has called it twice has a job ready that
+/// has loaded it.
+pub(crate) type Near = u64;
 
 /// How urgent a request is, which may rise while it waits or runs.
 pub(crate) struct Urgency {
@@ -115,14 +123,19 @@ impl Pool {
         }
     }
 
-    /// Waits for a worker, starting one if none is idle and there may be one more.
-    pub(crate) async fn lease(&self, urgency: &Urgency) -> Result<Lease, Fault> {
+    /// Waits for a worker, starting one if none is idle and there may be one more. Of those that are
+    /// idle it is one that was near the same last, if there is one; nobody waits for that.
+    pub(crate) async fn lease(
+        &self,
+        urgency: &Urgency,
+        near: Option<Near>,
+    ) -> Result<Lease, Fault> {
         let permit = self.permit(urgency).await?;
-        let process = match self.idle() {
+        let process = match self.idle(near) {
             Some(process) => process,
             None => self.start().await?,
         };
-        Ok(Lease { process: Some(process), permit })
+        Ok(Lease { process: Some(process), permit, near })
     }
 
     async fn permit(&self, urgency: &Urgency) -> Result<Permit, Fault> {
@@ -150,9 +163,9 @@ impl Pool {
 
     /// An idle worker that is still there. One that died, or that speaks without being asked, ends
     /// here and costs no request its try.
-    fn idle(&self) -> Option<Process> {
+    fn idle(&self, near: Option<Near>) -> Option<Process> {
         loop {
-            let Idle { process, .. } = self.state().idle.pop()?;
+            let Idle { process, .. } = self.state().take_idle(near)?;
             if process.is_quiet() {
                 return Some(process);
             }
@@ -180,6 +193,17 @@ impl Pool {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().expect("no panic while locked")
+    }
+}
+
+impl State {
+    /// The worker used last, or one that is near.
+    fn take_idle(&mut self, near: Option<Near>) -> Option<Idle> {
+        let is_near = |idle: &Idle| near.is_some() && idle.near == near;
+        match self.idle.iter().rposition(is_near) {
+            Some(place) => Some(self.idle.remove(place)),
+            None => self.idle.pop(),
+        }
     }
 }
 
@@ -279,6 +303,7 @@ impl Lease {
     /// Runs one piece of work on the leased worker. A worker that was lost is retired.
     pub(crate) async fn run(
         &mut self,
+        request: Option<RequestId>,
         work: &Work,
         descriptors: &[BorrowedFd<'_>],
         withdrawn: &mut oneshot::Receiver<()>,
@@ -286,7 +311,7 @@ impl Lease {
         let Some(process) = self.process.take() else {
             return Err(bug!("a lease without its worker"));
         };
-        let (answer, afterwards) = process.run(work, descriptors, withdrawn).await?;
+        let (answer, afterwards) = process.run(request, work, descriptors, withdrawn).await?;
         match afterwards {
             Afterwards::Reuse => self.process = Some(process),
             Afterwards::Retire => self.permit.pool.note("retired"),
@@ -305,7 +330,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(process) = self.process.take() {
-            let idle = Idle { process, since: Instant::now() };
+            let idle = Idle { process, since: Instant::now(), near: self.near };
             self.permit.pool.state().idle.push(idle);
         }
     }

@@ -3,6 +3,7 @@
 use std::{
     io,
     os::fd::BorrowedFd,
+    pin::pin,
     process,
     sync::{
         Arc,
@@ -14,7 +15,7 @@ use std::{
 use lazaret_wire::{
     claim::Claim,
     evidence::{Output, Reply},
-    frame::{Ending, FromWorker, ToWorker, decode, encode},
+    frame::{Ending, FromWorker, Readiness, ToWorker, decode, encode},
     greeting::{
         Birthplace, GreetingError, Hello, JailLevel, Layer, LayerState, Role, Start,
         decode_greeting, encode_greeting,
@@ -26,16 +27,21 @@ use tokio::{sync::oneshot, time::timeout};
 use super::{
     layers,
     link::{self, Link},
-    log_pipe,
+    log_pipe::{self, Log},
     spawner::{Child, Spawner},
+    turn::{self, JobTurn},
 };
 use crate::{
     Patience,
     blob::Blob,
     cgroup::{HostGroup, JobMemory, Refusal},
     judge::{OomKill, Outcome},
+    request::RequestId,
     verdict::{Fault, NoGreeting},
 };
+
+/// When a job's turn is looked at, in tenths of its wall-clock limit.
+const LATE_TENTHS: u32 = 9;
 
 /// What the workers of a pool are started as.
 #[derive(Clone, Debug)]
@@ -59,6 +65,7 @@ pub(crate) struct Facts {
 /// A worker that has greeted. Dropping it kills the process, and with it its job.
 pub(crate) struct Process {
     link: Link,
+    log: Log,
     /// Killed when dropped.
     child: Child,
     patience: Patience,
@@ -73,8 +80,10 @@ pub(crate) struct Process {
 /// What came back for one piece of work.
 pub(crate) struct Answer {
     pub(crate) outcome: Outcome,
-    /// Whether a job waited ready for it.
-    pub(crate) on_standby: bool,
+    /// How far its job was when it came.
+    pub(crate) readiness: Readiness,
+    /// What the kernel said of the job, if its answer was nearly overdue.
+    pub(crate) turn: Option<JobTurn>,
     /// The memfd that came with it: a large output, or an artifact.
     pub(crate) blob: Option<Blob>,
 }
@@ -91,14 +100,14 @@ impl Process {
     pub(crate) async fn start(spawner: &Spawner, terms: &Terms) -> Result<Self, Fault> {
         let Terms { role, jail, patience, kept_bytes_max, .. } = *terms;
         let (link, socket) = link::pair().map_err(spawn_failed)?;
-        let (log, log_end) = log_pipe::pair().map_err(spawn_failed)?;
+        let (log_pipe, log_end) = log_pipe::pair().map_err(spawn_failed)?;
         let (group, refused) = match layers::worker_group(terms) {
             Ok(group) => (Some(group), None),
             Err(refusal) => (None, Some(refusal)),
         };
         let mut child = spawner.start(role, socket, log_end, group).await.map_err(spawn_failed)?;
         tracing::debug!(target: "lazaret", worker_pid = child.id(), ?role, "worker started");
-        tokio::spawn(log_pipe::relay(log, child.id()));
+        let log = log_pipe::relay(log_pipe, child.id());
         let admitted = layers::admit(&child, refused);
         let admitted = layers::unless_required(jail, layers::GROUP, admitted)?;
         let cgroup = match admitted {
@@ -113,7 +122,7 @@ impl Process {
         let memory = layers::limit_jobs(&child, admitted.err(), &mut facts.layers);
         let memory = layers::unless_required(jail, layers::LIMITS, memory)?.ok();
         let sent = AtomicU64::new(0);
-        Ok(Self { link, child, patience, memory, kept_bytes_max, sent, facts })
+        Ok(Self { link, log, child, patience, memory, kept_bytes_max, sent, facts })
     }
 
     /// Whether an idle worker is as it should be: alive, with nothing to say.
@@ -121,9 +130,11 @@ impl Process {
         self.link.is_quiet()
     }
 
-    /// Sends one piece of work and waits for its end, or withdraws it when `withdrawn` resolves.
+    /// Sends one piece of work and waits for its end, or withdraws it when `withdrawn` resolves. What
+    /// the worker logs meanwhile is the request's.
     pub(crate) async fn run(
         &self,
+        request: Option<RequestId>,
         work: &Work,
         descriptors: &[BorrowedFd<'_>],
         withdrawn: &mut oneshot::Receiver<()>,
@@ -131,10 +142,12 @@ impl Process {
         if !self.is_quiet() {
             return Ok(lost(Outcome::LostBefore));
         }
+        let _whose = self.log.during(request);
         let number = 1 + self.sent.fetch_add(1, Ordering::Relaxed);
         let message = ToWorker::Run { number, work: work.clone() };
         let frame = encode(&message).map_err(|_| bug!("work that is no frame"))?;
-        tracing::debug!(target: "lazaret", worker_pid = self.child.id(), number, "work sent");
+        let worker_pid = self.child.id();
+        tracing::debug!(target: "lazaret", request, worker_pid, number, "work sent");
         self.limit_memory(work)?;
         match timeout(self.patience.answer, self.link.send(&frame, descriptors)).await {
             Ok(Ok(())) => {}
@@ -143,7 +156,7 @@ impl Process {
         let wall = Duration::from_micros(work.limits().wall_micros);
         let wait = wall.saturating_add(self.patience.answer);
         let answer = tokio::select! {
-            answer = timeout(wait, self.answer(number, work)) => answer,
+            answer = timeout(wait, self.answer_or_look(number, work)) => answer,
             _ = withdrawn => self.withdraw(number, work).await,
         };
         match answer {
@@ -181,6 +194,20 @@ impl Process {
         .await
     }
 
+    /// The answer. One that is nearly overdue comes with what the kernel says of the job meanwhile: when
+    /// it has come, there is no job any more.
+    async fn answer_or_look(&self, number: u64, work: &Work) -> io::Result<Answer> {
+        let late = Duration::from_micros(work.limits().wall_micros) / 10 * LATE_TENTHS;
+        let mut answering = pin!(self.answer(number, work));
+        match timeout(late, &mut answering).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                let turn = Some(turn::of_job_of(self.child.id()));
+                Ok(Answer { turn, ..answering.await? })
+            }
+        }
+    }
+
     async fn answer(&self, number: u64, work: &Work) -> io::Result<Answer> {
         let garbled = |error| io::Error::new(io::ErrorKind::InvalidData, error);
         let received = self.link.receive().await?;
@@ -197,7 +224,7 @@ impl Process {
             }
             Ending::NotStarted(why) => Outcome::NotStarted(why),
         };
-        Ok(Answer { outcome, on_standby: answer.on_standby, blob })
+        Ok(Answer { outcome, readiness: answer.readiness, turn: None, blob })
     }
 }
 
@@ -238,6 +265,7 @@ async fn greet(link: &Link, child: &mut Child, patience: Duration) -> Result<Fac
         Ok(Ok(received)) => match decode_greeting(&received.frame) {
             Err(error) => NoGreeting::Greeting(error),
             Ok(Hello::Broken(reason)) => NoGreeting::Broken(reason),
+            Ok(Hello::ProbeKilled { signal, times }) => NoGreeting::ProbeKilled { signal, times },
             Ok(Hello::Ready { engine_fingerprint, layers }) => {
                 return Ok(Facts { engine_fingerprint, layers });
             }
@@ -258,5 +286,5 @@ fn spawn_failed(error: io::Error) -> Fault {
 }
 
 fn lost(outcome: Outcome) -> (Answer, Afterwards) {
-    (Answer { outcome, on_standby: false, blob: None }, Afterwards::Retire)
+    (Answer { outcome, readiness: Readiness::Absent, turn: None, blob: None }, Afterwards::Retire)
 }

@@ -5,17 +5,18 @@
 
 use std::{
     fs::{self, File},
+    io,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use lazaret::{Code, pvf::Block};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use tempfile::TempDir;
-use tokio::sync::Mutex;
 
 /// Held by each test: they look at all children and all descriptors of this process.
-pub static ALONE: Mutex<()> = Mutex::const_new(());
+pub static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 
@@ -46,6 +47,29 @@ impl Stage {
     /// Whether a puppet holds work that it will answer wrongly.
     pub fn is_acting(&self) -> bool {
         self.0.path().join("acting").exists()
+    }
+}
+
+/// What is logged from now on by all tests. No other of them has a puppet that writes.
+pub fn log_lines() -> Arc<Mutex<Vec<u8>>> {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let kept = lines.clone();
+    let log = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN);
+    log.with_writer(move || Kept(kept.clone())).init();
+    lines
+}
+
+struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("no panic while locked").write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

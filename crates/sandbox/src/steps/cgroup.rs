@@ -9,10 +9,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
-use crate::fork::{Child, ForkWay};
+use crate::fork::ForkWay;
 use crate::layer::{During, Refusal, check};
-use crate::sys::{self, CloneArgs, Cloned};
-use crate::watch;
+use crate::probe::{self, ProbeFailure};
+use crate::sys::CloneArgs;
+use crate::watch::End;
 
 /// Enters the worker's own group and gives the directory of the jobs', open as a path only.
 ///
@@ -36,15 +37,10 @@ pub(crate) fn enter_own() -> Result<OwnedFd, Refusal> {
 }
 
 /// Sees that jobs can be born in their group.
-pub(crate) fn separate_jobs(jobs: OwnedFd, clone_flags: u64) -> Result<ForkWay, Refusal> {
+pub(crate) fn separate_jobs(jobs: OwnedFd, clone_flags: u64) -> Result<ForkWay, ProbeFailure> {
     let args = CloneArgs::fix(clone_flags, jobs.as_fd()).during("fixing clone3's arguments")?;
     let way = ForkWay::IntoCgroup { args, _group: jobs };
-    match way.fork().during("clone3 CLONE_INTO_CGROUP")? {
-        Cloned::Child => sys::exit_group(0),
-        Cloned::Parent { pid, pidfd } => {
-            let ended = watch::reap(Child { pid, pidfd }).during("waitid")?;
-            check(ended.end == watch::End::Exited(0), "a job in a cgroup ends by itself")?;
-        }
-    }
+    let end = probe::end_of(|| way.fork(), "clone3 CLONE_INTO_CGROUP", || 0)?;
+    check(end == End::Exited(0), "a job in a cgroup ends by itself")?;
     Ok(way)
 }

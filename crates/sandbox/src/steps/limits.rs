@@ -5,12 +5,13 @@
 
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::layer::{During, Step, check};
 
-/// What a worker needs: its two descriptors, the signal descriptor, and for two jobs a pidfd, a
-/// channel and what is attached to it.
+/// What a worker needs: its two descriptors, the signal descriptor, an artifact, and for three jobs a
+/// pidfd, a channel and what is attached to it.
 const WORKER_DESCRIPTORS: u64 = 64;
 /// The kernel takes one signal from this allowance for each POSIX timer.
 const WORKER_PENDING_SIGNALS: u64 = 64;
@@ -40,12 +41,10 @@ pub(crate) fn limit_worker(file_bytes_max: u64) -> Step {
 
 /// A job's limits.
 pub(crate) fn limit_job(limits: &crate::job::JobLimits) -> Step {
-    // Whole seconds, rounded up: the timer in the worker is exact, this is the net below it.
-    let cpu_seconds = (limits.cpu + CPU_BACKSTOP).as_secs_f64().ceil() as u64;
     for (resource, most) in [
         (Resource::Data, limits.memory_bytes),
         // Soft is hard: at the soft limit comes SIGXCPU, which pid 1 of a namespace ignores.
-        (Resource::Cpu, cpu_seconds),
+        (Resource::Cpu, cpu_seconds(limits)),
         (Resource::Stack, limits.stack_bytes),
         (Resource::Fsize, limits.file_bytes),
         (Resource::Nofile, u64::from(limits.descriptors) + 1),
@@ -63,11 +62,27 @@ pub(crate) fn refuse_descriptors() -> Step {
     limit(Resource::Nofile, 0)
 }
 
+/// Takes again what one call may have stricter than those it was loaded for.
+pub(crate) fn limit_call(limits: &crate::job::JobLimits) -> Step {
+    limit(Resource::Data, limits.memory_bytes)?;
+    limit(Resource::Cpu, cpu_seconds(limits))
+}
+
+/// Whole seconds, rounded up: the timer in the worker is exact, this is the net below it.
+fn cpu_seconds(limits: &crate::job::JobLimits) -> u64 {
+    (limits.cpu + CPU_BACKSTOP).as_secs_f64().ceil() as u64
+}
+
 fn limit(resource: Resource, most: u64) -> Step {
-    // A hard limit that is already lower stays: raising it would need a privilege.
-    let most = getrlimit(resource).maximum.map_or(most, |present| present.min(most));
-    let wanted = Rlimit { current: Some(most), maximum: Some(most) };
-    setrlimit(resource, wanted).during(call_name(resource))?;
+    let mut wanted = Rlimit { current: Some(most), maximum: Some(most) };
+    let mut done = setrlimit(resource, wanted);
+    if done == Err(Errno::PERM) {
+        // A hard limit that is already lower stays: raising it would need a privilege.
+        let present = getrlimit(resource).maximum;
+        wanted = Rlimit { current: present, maximum: present };
+        done = setrlimit(resource, wanted);
+    }
+    done.during(call_name(resource))?;
     check(getrlimit(resource) == wanted, call_name(resource))
 }
 

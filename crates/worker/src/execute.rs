@@ -1,0 +1,147 @@
+//! A job that calls an artifact. It loads it when the call comes or, where a call is likely, before.
+//!
+//! Loading runs nothing of the guest's: an instance is made, and the `start` function was taken out
+//! when the artifact was. What the artifact made final stays so while the job waits. With the input
+//! the last doors close, and then the guest runs.
+
+use std::{
+    fs::File,
+    os::fd::{AsFd, OwnedFd},
+};
+
+use lazaret_engine::{Artifact, Engine, ExecuteError, LogSink, pvf};
+use lazaret_sandbox::{
+    job::{self, JobJail},
+    markers,
+    memfd::Mapped,
+};
+use lazaret_wire::{
+    claim::{Claim, Refusal},
+    greeting::Role,
+    params::Params,
+    reply::{LOG_LINES_MAX, push_log},
+    work::{Execute, Load, Order, Work},
+};
+
+use crate::{
+    claims, hand_over,
+    job::{Runners, end, end_unable, job_limits, or_unable, own_engine, seal, write_all},
+    native::{self, Native},
+};
+
+/// Lines that a job sends before it counts the rest in silence; the worker keeps fewer.
+const LINES_SENT_MAX: usize = 2 * LOG_LINES_MAX;
+
+/// What waits for its input.
+enum Loaded {
+    Guest(Box<Guest>),
+    /// Only of an attack.
+    Native(Native, OwnedFd),
+}
+
+struct Guest {
+    instance: Result<pvf::Instance, ExecuteError>,
+    /// Both are there until the job ends.
+    _artifact: Artifact,
+    _own_engine: Option<Engine>,
+}
+
+/// Loads and calls.
+pub(crate) fn now(
+    mut jail: JobJail,
+    runners: Runners<'_>,
+    work: &Execute,
+    descriptors: Vec<OwnedFd>,
+) -> ! {
+    let Ok([artifact, input]) = <[OwnedFd; 2]>::try_from(descriptors) else {
+        end_unable(&jail, "it was not handed an artifact and an input");
+    };
+    let loaded = load(&mut jail, runners, &work.params, artifact);
+    call(jail, loaded, work, input)
+}
+
+/// Loads, waits for a call, and calls. A worker that has no such call ends it instead.
+pub(crate) fn ahead(
+    mut jail: JobJail,
+    runners: Runners<'_>,
+    likely: &Load,
+    descriptors: Vec<OwnedFd>,
+) -> ! {
+    let Ok([artifact]) = <[OwnedFd; 1]>::try_from(descriptors) else {
+        end_unable(&jail, "it was not handed an artifact");
+    };
+    let loaded = load(&mut jail, runners, &likely.params, artifact);
+    let Ok(Some((Order::Work(Work::Execute(work)), descriptors))) = hand_over::take(jail.channel())
+    else {
+        job::end(markers::EXIT_ORPHANED)
+    };
+    if jail.limit_call(&job_limits(&work.limits, 0)).is_err() {
+        job::end(markers::EXIT_NOT_CONFINED)
+    }
+    let Ok([input]) = <[OwnedFd; 1]>::try_from(descriptors) else {
+        end_unable(&jail, "it was not handed an input");
+    };
+    call(jail, loaded, &work, input)
+}
+
+fn load(
+    jail: &mut JobJail,
+    (engine, native): Runners<'_>,
+    params: &Params,
+    artifact: OwnedFd,
+) -> Loaded {
+    if let Some(native) = native.filter(|native| native.takes(&artifact)) {
+        return Loaded::Native(native, artifact);
+    }
+    let params = claims::engine_params(params);
+    let own_engine = own_engine(jail, engine, &params);
+    let engine = own_engine.as_ref().unwrap_or(engine);
+    let artifact = match claims::load(engine, File::from(artifact)) {
+        Ok(artifact) => artifact,
+        Err(error) => end(jail, &[], Claim::ArtifactUnusable(claims::with_causes(&error))),
+    };
+    let sealed = seal(jail, Role::Execute, &[artifact.text()]);
+    or_unable(jail, sealed);
+    // Sealed first, for the sake of an artifact that runs something although none should.
+    let instance = pvf::Instance::new(engine, &artifact, &params, log_to_worker());
+    Loaded::Guest(Box::new(Guest { instance, _artifact: artifact, _own_engine: own_engine }))
+}
+
+fn call(mut jail: JobJail, loaded: Loaded, work: &Execute, input: OwnedFd) -> ! {
+    let guest = match loaded {
+        Loaded::Native(native, artifact) => native::execute(jail, native, artifact.as_fd(), input),
+        Loaded::Guest(guest) => *guest,
+    };
+    let mapped = or_unable(&jail, Mapped::open(&input, u64::MAX));
+    // What is mapped is enough.
+    or_unable(&jail, jail.close_all_but_channel());
+    let filtered = jail.enter_final_filter();
+    or_unable(&jail, filtered);
+    let Some(input) = claims::pvf_input(&work.input, &mapped) else {
+        end_unable(&jail, "its input is shorter than the parent head in it");
+    };
+    match guest.instance.and_then(|instance| instance.validate_block(input)) {
+        Err(error) => end(&jail, &[], claims::of_execution(error, &work.params)),
+        Ok(reply) if reply.output().len() as u64 > u64::from(work.limits.output_bytes) => {
+            let limit_bytes = work.limits.output_bytes.into();
+            end(&jail, &[], Claim::Refused(Refusal::OutputTooLarge { limit_bytes }))
+        }
+        Ok(reply) => {
+            end(&jail, reply.output(), Claim::Returned { memory_pages: reply.memory_pages() })
+        }
+    }
+}
+
+/// Sends each line to the worker as it comes, so that a guest that dies later was heard.
+fn log_to_worker() -> LogSink {
+    let mut sent = 0;
+    Box::new(move |line| {
+        if sent < LINES_SENT_MAX {
+            sent += 1;
+            let mut record = Vec::new();
+            push_log(&mut record, &claims::log_line(&line));
+            // The channel of a confined job is descriptor 0.
+            write_all(rustix::stdio::stdin(), &record);
+        }
+    })
+}

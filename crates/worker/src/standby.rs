@@ -1,0 +1,130 @@
+//! Jobs that wait for work, forked and confined: one for anything, and one that has loaded the
+//! artifact of the last two calls, because the next is likely to have the same.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use lazaret_wire::{
+    frame::Readiness,
+    work::{Execute, Limits, Load, Work},
+};
+
+use crate::watch::{self, Job};
+
+/// What waits in a worker.
+pub(crate) struct Standby {
+    idle: Option<Job>,
+    loaded: Option<(Job, Call)>,
+    /// What the last call was, and its artifact.
+    last: Option<(Call, OwnedFd)>,
+    /// Whether the call before that was alike.
+    is_repeated: bool,
+    /// Whether every job loads before it is handed its call: of an attack.
+    loads_always: bool,
+}
+
+/// What calls that one loaded job serves have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Call {
+    artifact: u64,
+    load: Load,
+}
+
+impl Standby {
+    pub(crate) fn new(loads_always: bool) -> Self {
+        Self { idle: None, loaded: None, last: None, is_repeated: false, loads_always }
+    }
+
+    /// What a job that waits for anything is to load before it is handed this work.
+    pub(crate) fn must_load(&self, work: &Work) -> Option<Load> {
+        match work {
+            Work::Execute(execute) if self.loads_always => Some(Call::of(execute).load),
+            _ => None,
+        }
+    }
+
+    /// The job that is nearest to this work.
+    pub(crate) fn take(&mut self, work: &Work) -> Option<(Job, Readiness)> {
+        match work {
+            Work::Execute(execute) if self.has_loaded(execute) => {
+                self.loaded.take().map(|(job, _)| (job, Readiness::Loaded))
+            }
+            _ => self.idle.take().map(|job| (job, Readiness::Standby)),
+        }
+    }
+
+    fn has_loaded(&self, execute: &Execute) -> bool {
+        self.loaded.as_ref().is_some_and(|(_, call)| call.covers(execute))
+    }
+
+    /// Learns from a call what the next one may be.
+    pub(crate) fn note(&mut self, execute: &Execute, artifact: OwnedFd) {
+        match &mut self.last {
+            Some((last, _)) if last.is_like(execute) => {
+                last.load.limits = widest(&last.load.limits, &execute.limits);
+                self.is_repeated = true;
+            }
+            _ => {
+                self.last = Some((Call::of(execute), artifact));
+                self.is_repeated = false;
+            }
+        }
+    }
+
+    /// Whether the job for anything is missing.
+    pub(crate) fn lacks_idle(&self) -> bool {
+        self.idle.is_none()
+    }
+
+    pub(crate) fn keep_idle(&mut self, job: Job) {
+        self.idle = Some(job);
+    }
+
+    /// What a job should load now, and the artifact. A job that has loaded what is not likely any
+    /// more is ended.
+    pub(crate) fn lacks_loaded(&mut self) -> Option<(Load, BorrowedFd<'_>)> {
+        let (last, artifact) = self.last.as_ref().filter(|_| self.is_repeated)?;
+        match &self.loaded {
+            Some((_, call)) if call == last => return None,
+            _ => {
+                if let Some((stale, _)) = self.loaded.take() {
+                    // It holds nothing that anybody waits for.
+                    let _ = watch::put_down(stale);
+                }
+            }
+        }
+        Some((last.load.clone(), artifact.as_fd()))
+    }
+
+    /// A job that was told to load what [`lacks_loaded`](Self::lacks_loaded) gave.
+    pub(crate) fn keep_loaded(&mut self, job: Job) {
+        self.loaded = self.last.as_ref().map(|(call, _)| (job, call.clone()));
+    }
+}
+
+impl Call {
+    fn of(execute: &Execute) -> Self {
+        let (params, limits) = (execute.params.clone(), execute.limits.clone());
+        Self { artifact: execute.artifact, load: Load { params, limits } }
+    }
+
+    fn is_like(&self, execute: &Execute) -> bool {
+        self.artifact == execute.artifact && self.load.params == execute.params
+    }
+
+    /// Whether a job that loaded for this call can serve that one: limits of a process can only be
+    /// lowered.
+    fn covers(&self, execute: &Execute) -> bool {
+        let (ours, theirs) = (&self.load.limits, &execute.limits);
+        self.is_like(execute)
+            && ours.cpu_micros >= theirs.cpu_micros
+            && ours.memory_bytes >= theirs.memory_bytes
+    }
+}
+
+fn widest(one: &Limits, other: &Limits) -> Limits {
+    Limits {
+        cpu_micros: one.cpu_micros.max(other.cpu_micros),
+        memory_bytes: one.memory_bytes.max(other.memory_bytes),
+        ..other.clone()
+    }
+}
