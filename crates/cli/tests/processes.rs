@@ -265,6 +265,11 @@ async fn the_program_says_what_a_stalled_job_was_doing() {
         (func (export "validate_block") (param i32 i32) (result i64) (loop (br 0)) (unreachable)))"#;
     fs::write(&code, endless).unwrap();
     fs::write(&params, [0; 40]).unwrap();
+    // Prepared before, so that the job that runs is the one that calls.
+    let prepare = ["prepare", "--accept-weaker-jail", "--cache"];
+    let prepared =
+        Command::new(PROGRAM).args(prepare).arg(folder.path()).arg(&code).output().unwrap();
+    assert!(prepared.status.success(), "{prepared:?}");
     let program = Command::new(PROGRAM)
         .args(["pvf", "validate", "--json", "--cpu-limit", "1s", "--retry", "never", "--code"])
         .args([&code, Path::new("--params"), &params, Path::new("--cache"), folder.path()])

@@ -144,7 +144,7 @@ impl Worker {
             match hand_over::give(job.channel.as_fd(), &order, attached) {
                 Ok(()) => break (job, begin, readiness),
                 // A job that died while it held nothing harms nobody; the next one is fresh.
-                Err(_) if tries < HAND_OVERS_MAX => {
+                Err(error) if is_gone(&error) && tries < HAND_OVERS_MAX => {
                     tries += 1;
                     let _ = watch::put_down(job);
                 }
@@ -191,6 +191,10 @@ impl Worker {
         let attached: Vec<_> = memfd.iter().map(AsFd::as_fd).collect();
         self.host.send(&frame, &attached)
     }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 fn asked_to_withdraw(host: &HostLink) -> io::Result<HostSays> {
