@@ -201,6 +201,29 @@ async fn a_dropped_host_takes_its_workers_with_it() {
     until("the workers to end", || descendants(me()).is_empty().then_some(())).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_job_that_dies_is_reaped_at_once_and_replaced_once() {
+    let _alone = ALONE.lock().await;
+    let cache = tempfile::tempdir().unwrap();
+    let host = started(builder(cache.path()).execute_workers(1)).await;
+    let code = trivial(10);
+    returned(&host.validate(&code, block(), &Settings::default()).await.unwrap());
+    let is_there = |pid: i32| Path::new(&format!("/proc/{pid}")).exists();
+    let standby = |but: i32| {
+        let all = descendants(me());
+        let worker = all.iter().find(|one| one.parent == me() && one.name.contains("execute"))?;
+        all.iter().find(|one| one.parent == worker.pid && one.pid != but).map(|one| one.pid)
+    };
+    let first = until("a standby job", || standby(0)).await;
+    kill(first);
+    let second = until("another", || standby(first).filter(|_| !is_there(first))).await;
+    kill(second);
+    until("its end", || (!is_there(second)).then_some(())).await;
+    // One that died each time would keep the worker busy.
+    assert_eq!(standby(0), None);
+    returned(&host.validate(&code, block(), &Settings::default()).await.unwrap());
+}
+
 /// Ends every worker, so that the next request starts one.
 async fn end_workers() {
     // Their jobs go with them.

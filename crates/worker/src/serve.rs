@@ -66,6 +66,7 @@ impl Worker {
     pub(crate) fn serve(&mut self) -> io::Result<()> {
         loop {
             self.refill();
+            self.idle()?;
             let Some(received) = self.host.receive()? else { return Ok(()) };
             match decode(&received.frame).map_err(io::Error::other)? {
                 ToWorker::Run { number, work } => {
@@ -76,6 +77,19 @@ impl Worker {
                 ToWorker::Withdraw => {}
             }
         }
+    }
+
+    /// Waits until the host has something to say. A job that dies while it waits is reaped at once, and
+    /// replaced once: one that dies each time must not keep the worker busy.
+    fn idle(&mut self) -> io::Result<()> {
+        let mut may_refill = true;
+        while !self.standby.wait_with(self.host.as_fd())? {
+            if may_refill {
+                self.refill();
+            }
+            may_refill = false;
+        }
+        Ok(())
     }
 
     /// One piece of work from hand-over to evidence, and the memfd that goes with it.

@@ -1,12 +1,16 @@
 //! Jobs that wait for work, forked and confined: one for anything, and one that has loaded the
 //! artifact of the last two calls, because the next is likely to have the same.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
 
 use lazaret_wire::{
     frame::Readiness,
     work::{Execute, Limits, Load, Work},
 };
+use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::watch::{self, Job};
 
@@ -62,6 +66,25 @@ impl Standby {
             }
             _ => self.last = Some((Call::of(execute), None)),
         }
+    }
+
+    /// Waits until the host's socket is readable, which is true, or a job that waited has died, which
+    /// is reaped.
+    pub(crate) fn wait_with(&mut self, host: BorrowedFd<'_>) -> io::Result<bool> {
+        let loaded = self.loaded.as_ref().map(|(job, _)| job);
+        let jobs = self.idle.iter().chain(loaded).map(|job| job.child.as_fd());
+        let mut sources: Vec<_> = std::iter::once(host)
+            .chain(jobs)
+            .map(|source| PollFd::from_borrowed_fd(source, PollFlags::IN))
+            .collect();
+        rustix::io::retry_on_intr(|| poll(&mut sources, None))?;
+        if !sources[0].revents().is_empty() {
+            return Ok(true);
+        }
+        let idle = self.idle.take_if(|job| watch::has_ended(job));
+        let loaded = self.loaded.take_if(|(job, _)| watch::has_ended(job));
+        idle.into_iter().chain(loaded.map(|(job, _)| job)).try_for_each(watch::put_down)?;
+        Ok(false)
     }
 
     /// Whether the job for anything is missing.
