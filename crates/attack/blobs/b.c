@@ -38,8 +38,12 @@ static int pass_descriptors(struct order *order, u8 *room, int receive)
     vector[0] = (u64)(vector + 4), vector[1] = 1;
     message[0] = message[1] = 0, message[2] = (u64)vector, message[3] = 1;
     message[4] = (u64)control, message[5] = 24, message[6] = 0;
-    if (receive)
-        return word(CALL(__NR_recvmsg, order->reply, message, 0x40));
+    if (receive) {
+        i64 received = CALL(__NR_recvmsg, order->reply, message, 0x40);
+        /* The end of what the worker says, with nothing attached. */
+        int is_end = received == 0 && message[5] == 0;
+        return is_end ? NOTHING : word(received);
+    }
     return word(CALL(__NR_sendmsg, order->reply, message, 0));
 }
 

@@ -137,24 +137,20 @@ struct Process {
     parent: u32,
 }
 
-/// Jobs that a worker may have ready: one for anything, one that has loaded an artifact.
-const READY_MAX: usize = 2;
-
-/// Processes of this program beside workers and the jobs that each may have ready: left behind.
+/// Processes of this program beside workers and the job that each may have ready: left behind. A job
+/// that has loaded something is none: no two calls here are alike.
 pub(crate) fn left_behind() -> Vec<String> {
     let own = std::process::id();
     let processes = processes_of_this_program();
     let workers: BTreeSet<_> =
         processes.iter().filter(|process| process.parent == own).map(|worker| worker.pid).collect();
-    let mut ready = BTreeMap::<_, usize>::new();
+    let mut ready = BTreeSet::new();
     processes
         .iter()
         .filter(|process| process.pid != own && !workers.contains(&process.pid))
         .filter(|job| {
             let descends = workers.contains(&job.parent) || job.parent == 1;
-            let ready = ready.entry(job.parent).or_default();
-            *ready += 1;
-            let is_ready = workers.contains(&job.parent) && *ready <= READY_MAX;
+            let is_ready = workers.contains(&job.parent) && ready.insert(job.parent);
             descends && !is_ready
         })
         .map(|process| format!("process {} left behind", process.pid))

@@ -113,7 +113,7 @@ impl Stage {
         // And every attempt is a death, which here is no reason to make the artifact anew.
         let builder = builder.prepare_retry(again).deaths_max(usize::MAX);
         let host = builder.clone().start().await?;
-        let (honest, salts) = (honest(0)?, AtomicU32::new(0));
+        let (last, honest, salts) = (honest(u32::MAX)?, honest(0)?, AtomicU32::new(0));
         let needles = needles(&cache, &canary);
         let stage =
             Self { host, builder, honest, salts, cache, canary, _programs: programs, needles };
@@ -122,7 +122,11 @@ impl Stage {
                 return Err(why.into());
             }
         }
-        Ok(stage)
+        // After a call of other code no job has anything loaded, so that each worker has one job ready.
+        match is_misled(&stage.host, &last, Origin::Prepared).await {
+            Some(why) => Err(why.into()),
+            None => Ok(stage),
+        }
     }
 
     /// Whether a layer is on, by its name.

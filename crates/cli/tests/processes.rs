@@ -201,6 +201,29 @@ async fn a_dropped_host_takes_its_workers_with_it() {
     until("the workers to end", || descendants(me()).is_empty().then_some(())).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_job_that_dies_is_reaped_at_once_and_replaced_once() {
+    let _alone = ALONE.lock().await;
+    let cache = tempfile::tempdir().unwrap();
+    let host = started(builder(cache.path()).execute_workers(1)).await;
+    let code = trivial(10);
+    returned(&host.validate(&code, block(), &Settings::default()).await.unwrap());
+    let is_there = |pid: i32| Path::new(&format!("/proc/{pid}")).exists();
+    let standby = |but: i32| {
+        let all = descendants(me());
+        let worker = all.iter().find(|one| one.parent == me() && one.name.contains("execute"))?;
+        all.iter().find(|one| one.parent == worker.pid && one.pid != but).map(|one| one.pid)
+    };
+    let first = until("a standby job", || standby(0)).await;
+    kill(first);
+    let second = until("another", || standby(first).filter(|_| !is_there(first))).await;
+    kill(second);
+    until("its end", || (!is_there(second)).then_some(())).await;
+    // One that died each time would keep the worker busy.
+    assert_eq!(standby(0), None);
+    returned(&host.validate(&code, block(), &Settings::default()).await.unwrap());
+}
+
 /// Ends every worker, so that the next request starts one.
 async fn end_workers() {
     // Their jobs go with them.
@@ -265,6 +288,11 @@ async fn the_program_says_what_a_stalled_job_was_doing() {
         (func (export "validate_block") (param i32 i32) (result i64) (loop (br 0)) (unreachable)))"#;
     fs::write(&code, endless).unwrap();
     fs::write(&params, [0; 40]).unwrap();
+    // Prepared before, so that the job that runs is the one that calls.
+    let prepare = ["prepare", "--accept-weaker-jail", "--cache"];
+    let prepared =
+        Command::new(PROGRAM).args(prepare).arg(folder.path()).arg(&code).output().unwrap();
+    assert!(prepared.status.success(), "{prepared:?}");
     let program = Command::new(PROGRAM)
         .args(["pvf", "validate", "--json", "--cpu-limit", "1s", "--retry", "never", "--code"])
         .args([&code, Path::new("--params"), &params, Path::new("--cache"), folder.path()])

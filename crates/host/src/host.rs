@@ -107,6 +107,8 @@ impl Host {
         let made = tokio::task::spawn_blocking(move || HostGroup::make(&place)).await;
         let cgroup = Arc::new(made.unwrap_or(Err(Refusal::absent("making a control group"))));
         let metrics = Metrics::default();
+        let callers = settings.execute_workers.room(0).hard as u64;
+        let kept_by_workers = ARTIFACT_BYTES_MAX.saturating_mul(callers.saturating_add(1));
         let pool = |role, lanes: Lanes, workers: Workers| {
             let terms = Terms {
                 role,
@@ -115,8 +117,8 @@ impl Host {
                 cgroup: cgroup.clone(),
                 kept_bytes_max: match role {
                     // An artifact is charged to the group of the job that wrote it, for as long as
-                    // it is kept.
-                    Role::Prepare => settings.hot_bytes_max.saturating_add(ARTIFACT_BYTES_MAX),
+                    // it is kept: here, and one by each worker that calls.
+                    Role::Prepare => settings.hot_bytes_max.saturating_add(kept_by_workers),
                     Role::Execute => 0,
                 },
             };

@@ -87,8 +87,6 @@ layers! {
     LoadingFilter = "loading-filter",
     /// Job: `setrlimit(2)` for memory, CPU, stack, files, processes.
     JobLimits = "job-limits",
-    /// Job: no new descriptor.
-    NoNewDescriptors = "no-new-descriptors",
     /// Job: the text cannot be unmapped, remapped or made writable (`mseal(2)`).
     SealedText = "sealed-text",
     /// Job: no mapping becomes executable (`PR_SET_MDWE`).
@@ -103,6 +101,8 @@ layers! {
     BranchSpeculation = "branch-speculation",
     /// Job: no stranger on the sibling hardware thread.
     CoreScheduling = "core-scheduling",
+    /// Job: no new descriptor.
+    NoNewDescriptors = "no-new-descriptors",
     /// Job: the final list of system calls.
     JobFilter = "job-filter",
 }

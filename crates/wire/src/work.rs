@@ -29,7 +29,7 @@ pub struct Load {
     pub limits: Limits,
 }
 
-/// One piece of work. The worker hands the same message to its job.
+/// One piece of work. The worker hands it to a job as it is, as an [`Order`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Work {
     /// Call an artifact once. Descriptors: the artifact, the input.

@@ -13,7 +13,7 @@ use lazaret_wire::{
     frame::{decode, encode},
     work::Order,
 };
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, shutdown, socketpair};
 
 use crate::host_link;
 
@@ -32,7 +32,13 @@ pub(crate) fn give(
     descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
     let bytes = encode(order).map_err(io::Error::other)?;
-    host_link::send(channel, &bytes, descriptors)
+    host_link::send(channel, &bytes, descriptors)?;
+    match order {
+        Order::Load(_) => Ok(()),
+        // Nothing comes after work. Whoever asks for more finds the end and cannot wait for it, not
+        // even before the final list: that no job waits is what tells a stall from a bad guest.
+        Order::Work(_) => Ok(shutdown(channel, Shutdown::Write)?),
+    }
 }
 
 /// Job: waits for an order; `None` when the worker is gone.
@@ -45,4 +51,51 @@ pub(crate) fn take(channel: BorrowedFd<'_>) -> io::Result<Option<(Order, Vec<Own
     let order = decode(&bytes[..received])
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     Ok(Some((order, descriptors)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use lazaret_wire::{
+        params::Params,
+        work::{Inspect, Limits, Load, Work},
+    };
+
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        cpu_micros: 1,
+        wall_micros: 4,
+        memory_bytes: 1 << 20,
+        heap_bytes: 0,
+        output_bytes: 1,
+    };
+
+    #[test]
+    fn two_orders_that_wait_are_two_and_after_work_comes_the_end() {
+        let (worker, job) = channel().unwrap();
+        let load = Order::Load(Load { params: Params::default(), limits: LIMITS });
+        let params = Params::default();
+        let work =
+            Order::Work(Work::Inspect(Inspect { params, code_bytes_max: 1, limits: LIMITS }));
+        let (file, _other) = channel().unwrap();
+        give(worker.as_fd(), &load, &[file.as_fd()]).unwrap();
+        give(worker.as_fd(), &work, &[file.as_fd(), file.as_fd()]).unwrap();
+
+        for (order, attached) in [(load, 1), (work, 2)] {
+            let (taken, descriptors) = take(job.as_fd()).unwrap().unwrap();
+            assert_eq!((taken, descriptors.len()), (order, attached));
+        }
+        assert!(take(job.as_fd()).unwrap().is_none(), "it would wait for ever");
+        assert_eq!(rustix::io::write(&job, b"a reply"), Ok(7));
+    }
+
+    #[test]
+    fn a_job_that_is_gone_is_no_holder_of_work() {
+        let (worker, job) = channel().unwrap();
+        drop(job);
+        let load = Order::Load(Load { params: Params::default(), limits: LIMITS });
+        assert_eq!(give(worker.as_fd(), &load, &[]).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
 }

@@ -66,6 +66,7 @@ impl Worker {
     pub(crate) fn serve(&mut self) -> io::Result<()> {
         loop {
             self.refill();
+            self.idle()?;
             let Some(received) = self.host.receive()? else { return Ok(()) };
             match decode(&received.frame).map_err(io::Error::other)? {
                 ToWorker::Run { number, work } => {
@@ -76,6 +77,19 @@ impl Worker {
                 ToWorker::Withdraw => {}
             }
         }
+    }
+
+    /// Waits until the host has something to say. A job that dies while it waits is reaped at once, and
+    /// replaced once: one that dies each time must not keep the worker busy.
+    fn idle(&mut self) -> io::Result<()> {
+        let mut may_refill = true;
+        while !self.standby.wait_with(self.host.as_fd())? {
+            if may_refill {
+                self.refill();
+            }
+            may_refill = false;
+        }
+        Ok(())
     }
 
     /// One piece of work from hand-over to evidence, and the memfd that goes with it.
@@ -144,7 +158,7 @@ impl Worker {
             match hand_over::give(job.channel.as_fd(), &order, attached) {
                 Ok(()) => break (job, begin, readiness),
                 // A job that died while it held nothing harms nobody; the next one is fresh.
-                Err(_) if tries < HAND_OVERS_MAX => {
+                Err(error) if is_gone(&error) && tries < HAND_OVERS_MAX => {
                     tries += 1;
                     let _ = watch::put_down(job);
                 }
@@ -191,6 +205,10 @@ impl Worker {
         let attached: Vec<_> = memfd.iter().map(AsFd::as_fd).collect();
         self.host.send(&frame, &attached)
     }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 fn asked_to_withdraw(host: &HostLink) -> io::Result<HostSays> {

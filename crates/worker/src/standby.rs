@@ -1,12 +1,16 @@
 //! Jobs that wait for work, forked and confined: one for anything, and one that has loaded the
 //! artifact of the last two calls, because the next is likely to have the same.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
 
 use lazaret_wire::{
     frame::Readiness,
     work::{Execute, Limits, Load, Work},
 };
+use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::watch::{self, Job};
 
@@ -14,10 +18,8 @@ use crate::watch::{self, Job};
 pub(crate) struct Standby {
     idle: Option<Job>,
     loaded: Option<(Job, Call)>,
-    /// What the last call was, and its artifact.
-    last: Option<(Call, OwnedFd)>,
-    /// Whether the call before that was alike.
-    is_repeated: bool,
+    /// What the last call was; with its artifact, if the call before was alike.
+    last: Option<(Call, Option<OwnedFd>)>,
     /// Whether every job loads before it is handed its call: of an attack.
     loads_always: bool,
 }
@@ -31,7 +33,7 @@ struct Call {
 
 impl Standby {
     pub(crate) fn new(loads_always: bool) -> Self {
-        Self { idle: None, loaded: None, last: None, is_repeated: false, loads_always }
+        Self { idle: None, loaded: None, last: None, loads_always }
     }
 
     /// What a job that waits for anything is to load before it is handed this work.
@@ -42,32 +44,47 @@ impl Standby {
         }
     }
 
-    /// The job that is nearest to this work.
+    /// The job that is nearest to this work. One that has loaded something else is ended first, so that
+    /// no artifact is there beside a call of another.
     pub(crate) fn take(&mut self, work: &Work) -> Option<(Job, Readiness)> {
-        match work {
-            Work::Execute(execute) if self.has_loaded(execute) => {
-                self.loaded.take().map(|(job, _)| (job, Readiness::Loaded))
+        if let (Work::Execute(execute), Some((job, call))) = (work, self.loaded.take()) {
+            if call.covers(execute) {
+                return Some((job, Readiness::Loaded));
             }
-            _ => self.idle.take().map(|job| (job, Readiness::Standby)),
+            // It holds nothing that anybody waits for.
+            let _ = watch::put_down(job);
         }
-    }
-
-    fn has_loaded(&self, execute: &Execute) -> bool {
-        self.loaded.as_ref().is_some_and(|(_, call)| call.covers(execute))
+        self.idle.take().map(|job| (job, Readiness::Standby))
     }
 
     /// Learns from a call what the next one may be.
     pub(crate) fn note(&mut self, execute: &Execute, artifact: OwnedFd) {
         match &mut self.last {
-            Some((last, _)) if last.is_like(execute) => {
+            Some((last, kept)) if last.is_like(execute) => {
                 last.load.limits = widest(&last.load.limits, &execute.limits);
-                self.is_repeated = true;
+                *kept = Some(artifact);
             }
-            _ => {
-                self.last = Some((Call::of(execute), artifact));
-                self.is_repeated = false;
-            }
+            _ => self.last = Some((Call::of(execute), None)),
         }
+    }
+
+    /// Waits until the host's socket is readable, which is true, or a job that waited has died, which
+    /// is reaped.
+    pub(crate) fn wait_with(&mut self, host: BorrowedFd<'_>) -> io::Result<bool> {
+        let loaded = self.loaded.as_ref().map(|(job, _)| job);
+        let jobs = self.idle.iter().chain(loaded).map(|job| job.child.as_fd());
+        let mut sources: Vec<_> = std::iter::once(host)
+            .chain(jobs)
+            .map(|source| PollFd::from_borrowed_fd(source, PollFlags::IN))
+            .collect();
+        rustix::io::retry_on_intr(|| poll(&mut sources, None))?;
+        if !sources[0].revents().is_empty() {
+            return Ok(true);
+        }
+        let idle = self.idle.take_if(|job| watch::has_ended(job));
+        let loaded = self.loaded.take_if(|(job, _)| watch::has_ended(job));
+        idle.into_iter().chain(loaded.map(|(job, _)| job)).try_for_each(watch::put_down)?;
+        Ok(false)
     }
 
     /// Whether the job for anything is missing.
@@ -79,20 +96,10 @@ impl Standby {
         self.idle = Some(job);
     }
 
-    /// What a job should load now, and the artifact. A job that has loaded what is not likely any
-    /// more is ended.
-    pub(crate) fn lacks_loaded(&mut self) -> Option<(Load, BorrowedFd<'_>)> {
-        let (last, artifact) = self.last.as_ref().filter(|_| self.is_repeated)?;
-        match &self.loaded {
-            Some((_, call)) if call == last => return None,
-            _ => {
-                if let Some((stale, _)) = self.loaded.take() {
-                    // It holds nothing that anybody waits for.
-                    let _ = watch::put_down(stale);
-                }
-            }
-        }
-        Some((last.load.clone(), artifact.as_fd()))
+    /// What a job should load now, and the artifact.
+    pub(crate) fn lacks_loaded(&self) -> Option<(Load, BorrowedFd<'_>)> {
+        let (last, artifact) = self.last.as_ref().filter(|_| self.loaded.is_none())?;
+        artifact.as_ref().map(|artifact| (last.load.clone(), artifact.as_fd()))
     }
 
     /// A job that was told to load what [`lacks_loaded`](Self::lacks_loaded) gave.

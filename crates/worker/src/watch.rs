@@ -141,6 +141,11 @@ impl Stream {
     }
 }
 
+/// Whether a job is there only to be reaped.
+pub(crate) fn has_ended(job: &Job) -> bool {
+    poll(&mut [PollFd::new(&job.child, PollFlags::IN)], Some(&Timespec::default())) == Ok(1)
+}
+
 /// Ends a job that holds no work.
 pub(crate) fn put_down(job: Job) -> io::Result<()> {
     watch::kill(&job.child)?;

@@ -143,7 +143,7 @@ impl Request {
         events: &[Noted],
         answered: usize,
     ) -> Self {
-        let told = events.iter().take(answered).rposition(|(event, _)| match event {
+        let told = events.iter().rposition(|(event, _)| match event {
             Event::Returned(call) => family.is_word_to_host(call),
             _ => false,
         });

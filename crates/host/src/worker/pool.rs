@@ -197,10 +197,10 @@ impl Pool {
 }
 
 impl State {
-    /// The worker used last, or one that is near.
+    /// A worker that is near, or one that is near nothing, or the one used last.
     fn take_idle(&mut self, near: Option<Near>) -> Option<Idle> {
-        let is_near = |idle: &Idle| near.is_some() && idle.near == near;
-        match self.idle.iter().rposition(is_near) {
+        let place = |wanted: Option<Near>| self.idle.iter().rposition(|idle| idle.near == wanted);
+        match near.and_then(|near| place(Some(near)).or_else(|| place(None))) {
             Some(place) => Some(self.idle.remove(place)),
             None => self.idle.pop(),
         }

@@ -23,7 +23,8 @@ pub struct JobTurn {
 pub(super) fn of_job_of(worker_pid: u32) -> JobTurn {
     let path = format!("/proc/{worker_pid}/task/{worker_pid}/children");
     let children = fs::read_to_string(path).unwrap_or_default();
-    let turns = children.split_whitespace().map(turn);
+    let is_there = |turn: &JobTurn| !matches!(turn.state, None | Some('Z'));
+    let turns = children.split_whitespace().map(turn).filter(is_there);
     turns.max_by_key(|turn| (turn.state != Some('S'), turn.run_queue_delay)).unwrap_or_default()
 }
 

@@ -43,7 +43,11 @@ const ROWS: &[Row] = &[
     row(c::SYS_close, &[], "descriptors it is done with"),
     row(c::SYS_close_range, &[], "the rest of them"),
     row(c::SYS_prctl, &[Is(0, c::PR_SET_NO_NEW_PRIVS as u64)], "before the final filter"),
-    row(c::SYS_seccomp, &[Is(0, c::SECCOMP_SET_MODE_FILTER as u64)], "the final filter"),
+    row(
+        c::SYS_seccomp,
+        &[Is(0, c::SECCOMP_SET_MODE_FILTER as u64), Is(1, 0)],
+        "the final filter; none with a listener, whose answers a job could wait for",
+    ),
 ];
 
 /// The rows, those of the final list included.

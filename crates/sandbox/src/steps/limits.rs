@@ -10,9 +10,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::layer::{During, Step, check};
 
-/// What a worker needs: its two descriptors, the signal descriptor, an artifact, and for three jobs a
-/// pidfd, a channel and what is attached to it.
-const WORKER_DESCRIPTORS: u64 = 64;
+/// Far more than the twenty that a worker has: its two, the signal descriptor, an artifact, and for
+/// three jobs a pidfd, a channel and what is attached to it. The limit also bounds descriptors that are
+/// on their way between processes (unix(7), ETOOMANYREFS), and those of all workers of a user together.
+const WORKER_DESCRIPTORS: u64 = 1024;
 /// The kernel takes one signal from this allowance for each POSIX timer.
 const WORKER_PENDING_SIGNALS: u64 = 64;
 /// Not 0: a core pattern that names a pipe ignores 0, and only 1 keeps the kernel from starting
