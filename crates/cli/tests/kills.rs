@@ -328,9 +328,7 @@ impl Tally {
             Err(
                 Fault::WorkerLost
                 | Fault::NoGreeting(NoGreeting::Ended(_) | NoGreeting::Broken(_))
-                | Fault::NotStarted { .. }
-                // The first job of a new worker, which is there to see that its layers hold.
-                | Fault::Jail { errno: 0, .. },
+                | Fault::NotStarted { .. },
             ) => &mut self.faults,
             Err(_) => panic!("{guest:?}, {victim:?} killed: {ended:?}"),
         };

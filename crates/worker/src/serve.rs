@@ -181,9 +181,8 @@ impl Worker {
         {
             self.standby.keep_idle(job);
         }
-        let Some((load, _)) = self.standby.lacks_loaded() else { return };
+        let Some((load, artifact)) = self.standby.lacks_loaded() else { return };
         let Ok(job) = self.fork() else { return };
-        let Some((_, artifact)) = self.standby.lacks_loaded() else { return };
         match hand_over::give(job.channel.as_fd(), &Order::Load(load), &[artifact]) {
             Ok(()) => self.standby.keep_loaded(job),
             Err(_) => drop(watch::put_down(job)),

@@ -27,7 +27,7 @@ const fn share(calls: usize, bytes: u64, faults: u64) -> Share {
 /// artifact and waits. The next such job is made while this one runs.
 const TRIVIAL: Counts = Counts {
     host: share(15, 78, 6),
-    worker: share(31, 170, 19),
+    worker: share(33, 170, 19),
     job: share(18, 60, 15),
     worker_meanwhile: share(4, 0, 0),
     standby: share(43, 32, 125),
