@@ -3,7 +3,7 @@
 //! Made by [`Engine::load`](crate::Engine::load) before the last system call filter; guest code runs
 //! only behind it.
 
-use wasmtime::{Instance, InstancePre, Module, Store};
+use wasmtime::{Instance, InstancePre, Module, Store, TypedFunc};
 
 use crate::imports::State;
 use crate::instrument::START;
@@ -58,10 +58,10 @@ impl Artifact {
     }
 }
 
-/// Runs the `start` function, if the code has one.
-pub(crate) fn start(store: &mut Store<State>, instance: &Instance) -> wasmtime::Result<()> {
-    match instance.get_func(&mut *store, START) {
-        Some(start) => start.typed::<(), ()>(&*store)?.call(store, ()),
-        None => Ok(()),
-    }
+/// The `start` function, if the code has one.
+pub(crate) fn start(
+    store: &mut Store<State>,
+    instance: &Instance,
+) -> wasmtime::Result<Option<TypedFunc<(), ()>>> {
+    instance.get_func(&mut *store, START).map(|start| start.typed(&*store)).transpose()
 }

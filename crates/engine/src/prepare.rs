@@ -243,7 +243,10 @@ impl Engine {
             let mut store = Store::new(self.wasmtime(), state);
             store.limiter(|state| &mut state.limit);
             let instantiated = artifact.instantiate(&mut store);
-            let started = instantiated.and_then(|instance| start(&mut store, &instance));
+            let started = instantiated.and_then(|instance| match start(&mut store, &instance)? {
+                Some(start) => start.call(&mut store, ()),
+                None => Ok(()),
+            });
             let Err(error) = started else { return Ok(()) };
             // Only `start` runs anything; what else may fail, `survey` and linking have checked.
             Err(match classify(&error) {

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use parity_scale_codec::{Compact, Encode as _};
-use wasmtime::{Memory, Store};
+use wasmtime::{Global, Memory, Store, TypedFunc};
 
 use crate::artifact::{Artifact, start};
 use crate::compressed::decompress;
@@ -19,6 +19,10 @@ use crate::imports::{ALLOCATION_BYTES_MAX, Guest, Heap, Refusal, State};
 use crate::params::Params;
 use crate::prepare::STACK_BYTES_MARGIN;
 use crate::trap::{Ending, classify};
+
+/// Stack for what comes between [`Room::enter`] and the call: an order is received, an input
+/// mapped, a filter installed.
+const STACK_BYTES_BEFORE: usize = 1024 * 1024;
 
 /// What a block is validated with.
 #[derive(Clone, Copy, Debug)]
@@ -69,10 +73,14 @@ impl std::fmt::Debug for Reply {
     }
 }
 
-/// A fresh instance for one call, in which no guest code has run.
+/// A fresh instance for one call, in which no guest code has run. What a call needs of it was looked up when
+/// it was made, because it may be copied for many calls.
 pub struct Instance {
     store: Store<State>,
-    instance: wasmtime::Instance,
+    start: Option<TypedFunc<(), ()>>,
+    memory: Option<Memory>,
+    heap_base: Option<Global>,
+    entry: Option<TypedFunc<(u32, u32), u64>>,
     stack_bytes: usize,
 }
 
@@ -110,25 +118,50 @@ impl Instance {
         // A job's own stack may be small. Compiled code checks its own depth against the limit the
         // engine was built with; the margin is for host functions called at that depth.
         let stack_bytes = engine.stack_native_bytes_max() + STACK_BYTES_MARGIN;
-        Ok(Self { store, instance, stack_bytes })
+        Ok(Self {
+            start: start(&mut store, &instance).map_err(|error| end(&error))?,
+            memory: instance.get_memory(&mut store, "memory"),
+            heap_base: instance.get_global(&mut store, "__heap_base"),
+            entry: instance.get_typed_func(&mut store, "validate_block").ok(),
+            store,
+            stack_bytes,
+        })
+    }
+
+    /// Room on the stack for a call and for what leads to it.
+    pub fn room(&self) -> Room {
+        Room(self.stack_bytes + STACK_BYTES_BEFORE)
     }
 
     /// Runs the `start` function and validates one block.
     pub fn validate_block(self, input: Input<'_>) -> Result<Reply, ExecuteError> {
         let pieces = Pieces::encode(input)?;
-        stacker::grow(self.stack_bytes, || self.call(&pieces))
+        stacker::maybe_grow(self.stack_bytes, self.stack_bytes, || self.call(&pieces))
     }
 
     fn call(self, pieces: &Pieces<'_>) -> Result<Reply, ExecuteError> {
-        let Self { mut store, instance, .. } = self;
-        start(&mut store, &instance).map_err(|error| end(&error))?;
-        let memory = ready_heap(&mut store, &instance)?;
-        let entry = instance
-            .get_typed_func::<(u32, u32), u64>(&mut store, "validate_block")
-            .map_err(|_| ExecuteError::MissingExport { name: "validate_block" })?;
+        let Self { mut store, start, memory, heap_base, entry, .. } = self;
+        if let Some(start) = start {
+            start.call(&mut store, ()).map_err(|error| end(&error))?;
+        }
+        let missing = |name| ExecuteError::MissingExport { name };
+        let memory = memory.ok_or(missing("memory"))?;
+        ready_heap(&mut store, memory, heap_base)?;
+        let entry = entry.ok_or(missing("validate_block"))?;
         let (pointer, length) = pieces.write(&mut store)?;
         let returned = entry.call(&mut store, (pointer, length)).map_err(|error| end(&error))?;
         reply(store, memory, returned)
+    }
+}
+
+/// A stack on which a call needs none of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Room(usize);
+
+impl Room {
+    /// Makes the stack and runs on it.
+    pub fn enter<R>(self, run: impl FnOnce() -> R) -> R {
+        stacker::grow(self.0, run)
     }
 }
 
@@ -143,21 +176,19 @@ pub fn validate_block(
     Instance::new(engine, artifact, params, log)?.validate_block(input)
 }
 
-/// Finds the memory and the heap base, from now on available to host functions.
+/// Makes memory and heap available to host functions. The heap base is what the `start` function left.
 fn ready_heap(
     store: &mut Store<State>,
-    instance: &wasmtime::Instance,
-) -> Result<Memory, ExecuteError> {
-    let missing = |name| ExecuteError::MissingExport { name };
-    let memory = instance.get_memory(&mut *store, "memory").ok_or(missing("memory"))?;
-    let heap_base = instance
-        .get_global(&mut *store, "__heap_base")
+    memory: Memory,
+    heap_base: Option<Global>,
+) -> Result<(), ExecuteError> {
+    let heap_base = heap_base
         .and_then(|global| global.get(&mut *store).i32())
         .ok_or(ExecuteError::NoHeapBase)?;
     let state = store.data_mut();
     state.memory = Some(memory);
     state.heap = Some(Heap::new(heap_base as u32));
-    Ok(memory)
+    Ok(())
 }
 
 fn reply(store: Store<State>, memory: Memory, returned: u64) -> Result<Reply, ExecuteError> {

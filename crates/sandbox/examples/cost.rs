@@ -145,6 +145,7 @@ const LIMITS: JobLimits = JobLimits {
     stack_bytes: 1 << 20,
     file_bytes: 0,
     descriptors: 4,
+    processes: 0,
 };
 
 fn raw_clone(namespaces: i32) {

@@ -1,33 +1,34 @@
-//! Makes a job: a copy of the worker that is pid 1 of a namespace of its own.
+//! Makes a job: a copy of the worker.
 //!
 //! Called by the worker, one job at a time. The legacy `clone` rather than `clone3`, because a
 //! seccomp filter sees the flags of the first in a register, and of the second only a pointer:
-//! the worker's filter allows exactly these flags, so nothing in the worker can make a thread,
-//! a user namespace, or a child in another namespace. Only where the host has a control group to
+//! the worker's filter allows exactly these flags, so nothing in the worker can make a thread or
+//! a namespace. Only where the host has a control group to
 //! give is it `clone3`, which alone has CLONE_INTO_CGROUP, with its arguments at one address that
 //! the filter knows, in a page that is sealed (`sys::CloneArgs`).
 //!
-//! # Why the worker keeps one capability
+//! A job that has loaded its work can be a *template*: it copies itself for each call
+//! ([`copy_job`]), with CLONE_PARENT, so that the copy is its worker's child and what the kernel says of
+//! its end is said to the worker.
 //!
-//! `CLONE_NEWPID` asks for CAP_SYS_ADMIN in the worker's user namespace. Either the worker keeps
-//! it (over a namespace that holds one unused id and one empty mount) and each job drops it
-//! first, or each job gets a nested user namespace. Measured on Linux 6.18, 2 shared cores, by
-//! `examples/cost.rs`, medians of seven runs, clone to wait of a process that does nothing: 64
-//! to 93 us with the capability, 72 to 98 us nested. Speed hardly decides. But the nested one
-//! gives the job every capability of the new namespace for a moment, needs `CLONE_NEWUSER` in
-//! the worker's filter, and forbids telling the kernel that no user namespace may be made in
-//! here; the capabilities of a fresh namespace are where many privilege escalations began.
+//! # Why jobs share a pid namespace
+//!
+//! The namespace is made once for all jobs of a worker (`keeper.rs`). Each job in one of its own would be
+//! first in it, and the first of a namespace cannot use CLONE_PARENT; a copy in one of its own would need
+//! a template with CAP_SYS_ADMIN. As it is, neither the worker nor a job has any capability. What a
+//! namespace for each job did besides, to take its children along when it died, is done by there being no
+//! children: RLIMIT_NPROC is 0 and no list of system calls has a fork.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
 use crate::filter::Filters;
-use crate::layer::{Record, Refusal, check};
-use crate::probe::{self, ProbeFailure};
+use crate::layer::{Record, Refusal};
 use crate::steps::clocks::ClockPages;
-use crate::sys::{self, CloneArgs, Cloned};
-use crate::watch::End;
+use crate::sys::{self, CloneArgs, Cloned, Side};
 use crate::worker::WorkerJail;
 
 /// The two sides of a fork.
@@ -51,8 +52,8 @@ pub struct JobStart {
 /// How a worker forks its jobs.
 #[derive(Debug)]
 pub(crate) enum ForkWay {
-    /// By `clone(2)` with these flags.
-    Plain(u64),
+    /// By `clone(2)`.
+    Plain,
     /// By `clone3(2)`, into the group whose descriptor the arguments name.
     IntoCgroup { args: CloneArgs, _group: OwnedFd },
 }
@@ -60,7 +61,7 @@ pub(crate) enum ForkWay {
 impl ForkWay {
     pub(crate) fn fork(&self) -> io::Result<Cloned> {
         match self {
-            ForkWay::Plain(flags) => sys::clone_process(*flags),
+            ForkWay::Plain => sys::clone_process(sys::JOB_CLONE_FLAGS),
             ForkWay::IntoCgroup { args, .. } => sys::clone_into_cgroup(args),
         }
     }
@@ -78,6 +79,16 @@ impl Child {
     pub fn pid(&self) -> i32 {
         self.pid
     }
+
+    /// A child that somebody else made, by its pid as this process sees it. The pid is a child's until it
+    /// is reaped; that it is a child shows when it is.
+    ///
+    /// # Errors
+    /// As `pidfd_open(2)`; ESRCH if there is no such process.
+    pub fn open(pid: Pid) -> io::Result<Self> {
+        let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+        Ok(Child { pid: pid.as_raw_nonzero().get(), pidfd })
+    }
 }
 
 impl AsFd for Child {
@@ -87,7 +98,7 @@ impl AsFd for Child {
     }
 }
 
-/// Forks a job, with a pid namespace of its own where the worker has one to give.
+/// Forks a job, in the jobs' pid namespace where there is one.
 ///
 /// That the process has one thread was checked by [`crate::worker::confine`]; after the
 /// worker's filter none can be made.
@@ -111,17 +122,28 @@ pub fn fork_job(jail: &WorkerJail) -> io::Result<Forked> {
 /// # Errors
 /// As `clone(2)` and `waitid(2)`.
 pub fn fork_and_reap() -> io::Result<()> {
-    match sys::clone_process(sys::BARE_CLONE_FLAGS)? {
+    match sys::clone_process(sys::JOB_CLONE_FLAGS)? {
         Cloned::Child => sys::exit_group(0),
         Cloned::Parent { pid, pidfd } => crate::watch::reap(Child { pid, pidfd }).map(drop),
     }
 }
 
-/// Makes a throw-away job to see that pid namespaces can be used, not only asked for.
-pub(crate) fn try_pid_namespace() -> Result<(), ProbeFailure> {
-    const IS_FIRST: i32 = 7;
-    let fork = || sys::clone_process(sys::JOB_CLONE_FLAGS);
-    let status = || if rustix::process::getpid().is_init() { IS_FIRST } else { 0 };
-    let end = probe::end_of(fork, "clone CLONE_NEWPID", status)?;
-    Ok(check(end == End::Exited(IS_FIRST), "the job is pid 1")?)
+/// Whether this is a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copied {
+    /// Yes: a child of the template's parent.
+    Job,
+    /// No: the template.
+    Template,
+}
+
+/// Copies the job that calls it, which has one thread.
+///
+/// # Errors
+/// As `clone(2)`: no memory, or too many processes.
+pub fn copy_job() -> io::Result<Copied> {
+    Ok(match sys::clone_copy()? {
+        Side::Copy => Copied::Job,
+        Side::Original => Copied::Template,
+    })
 }

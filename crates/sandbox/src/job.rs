@@ -29,6 +29,8 @@ pub const CHANNEL: RawFd = 0;
 pub enum JobKind {
     /// Calls an artifact.
     Execute,
+    /// Loads an artifact and copies itself for each call of it; the copies are of this kind too.
+    Template,
     /// Compiles code into an artifact, and loads what it compiled to see that it can be.
     Prepare,
 }
@@ -46,6 +48,9 @@ pub struct JobLimits {
     pub file_bytes: u64,
     /// How many descriptors it may have beside its channel until it is sealed.
     pub descriptors: u32,
+    /// How many processes its user may have in the worker's user namespace while it may still make one: 0
+    /// for all but templates.
+    pub processes: u32,
 }
 
 /// What is final once a job has loaded its work.
@@ -119,8 +124,8 @@ pub fn confine(start: JobStart, kind: JobKind, channel: OwnedFd) -> Result<JobJa
         }
         Ok(())
     })?;
-    if kind == JobKind::Execute {
-        record.apply(Layer::LoadingFilter, || filter::install(&filters.loading))?;
+    if let Some(program) = filters.loading(kind) {
+        record.apply(Layer::LoadingFilter, || filter::install(program))?;
     }
     Ok(JobJail { record, kind, channel, clock_pages, filters })
 }
@@ -143,6 +148,29 @@ impl JobJail {
     /// The layer, if the level requires it and the kernel refuses a limit.
     pub fn limit(&mut self, job_limits: &JobLimits) -> Result<(), StepError> {
         self.record.apply(Layer::JobLimits, || limits::limit_job(job_limits))
+    }
+
+    /// Makes a job of what [`crate::fork::copy_job`] has just made of a template: with a channel of its own,
+    /// and no right to copy itself again.
+    ///
+    /// What the template has put on is on: filters, namespaces, session, keyring, Landlock, sealed text and
+    /// the processor's settings pass to a copy (`clone(2)`, `prctl(2)`).
+    ///
+    /// # Errors
+    /// The first layer that the level requires and the machine refuses; the copy must end with
+    /// [`markers::EXIT_NOT_CONFINED`].
+    pub fn become_copy(&mut self, channel: OwnedFd) -> Result<(), StepError> {
+        let Self { record, channel: ours, .. } = self;
+        record.apply(Layer::JobDescriptors, || {
+            // Descriptor 0 changes under its owner.
+            let channel = sys::move_to_descriptor_zero(channel).during("dup2 to 0")?;
+            std::mem::forget(std::mem::replace(ours, channel));
+            Ok(())
+        })?;
+        record.apply(Layer::JobParentDeath, || {
+            set_parent_process_death_signal(Some(Signal::KILL)).during("prctl PR_SET_PDEATHSIG")
+        })?;
+        record.apply(Layer::JobLimits, limits::refuse_processes)
     }
 
     /// Limits again what one call of what was loaded may have stricter: memory and CPU time. The
@@ -182,7 +210,7 @@ impl JobJail {
         record.apply(Layer::SealedText, || {
             seal.text.iter().try_for_each(|text| sys::seal_pages(text).during("mseal"))
         })?;
-        if self.kind == JobKind::Execute {
+        if self.kind != JobKind::Prepare {
             record.apply(Layer::DenyWriteExecute, || {
                 sys::refuse_exec_gain().during("prctl PR_SET_MDWE")
             })?;
@@ -205,7 +233,7 @@ impl JobJail {
     /// The first layer that the level requires and the machine refuses.
     pub fn enter_final_filter(&mut self) -> Result<(), StepError> {
         self.record.apply(Layer::NoNewDescriptors, limits::refuse_descriptors)?;
-        let program = self.filters.of(self.kind);
+        let program = self.filters.last(self.kind);
         self.record.apply(Layer::JobFilter, || filter::install(program))
     }
 }

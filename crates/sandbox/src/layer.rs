@@ -47,11 +47,11 @@ layers! {
     CgroupNamespace = "cgroup-namespace",
     /// Worker: no network but a loopback that is down (`network_namespaces(7)`).
     NetworkNamespace = "network-namespace",
-    /// Worker and jobs: no namespace of another kind than a job's pid namespace can be made.
+    /// Worker and jobs: no namespace of another kind than the jobs' pid namespace can be made.
     NoNestedNamespaces = "no-nested-namespaces",
     /// Worker: `/` is empty and cannot be written.
     EmptyRoot = "empty-root",
-    /// Worker: no capability but the one that makes pid namespaces (`capabilities(7)`).
+    /// Worker: no capability (`capabilities(7)`). The one that makes pid namespaces goes last.
     WorkerCapabilities = "worker-capabilities",
     /// Worker and jobs: nothing it executes can gain a privilege.
     NoNewPrivs = "no-new-privs",
@@ -65,7 +65,7 @@ layers! {
     ParentDeath = "parent-death",
     /// Worker and jobs: every file and network right handled, none granted (`landlock(7)`).
     Landlock = "landlock",
-    /// Each job is pid 1 of a namespace of its own (`pid_namespaces(7)`).
+    /// Jobs live in a pid namespace apart from the worker (`pid_namespaces(7)`).
     PidNamespace = "pid-namespace",
     /// Each job is born in a control group apart from its worker's (`cgroups(7)`), in which it
     /// can be counted, bounded and killed as a whole.

@@ -8,7 +8,7 @@
 //!
 //! 1. [`markers::install`], before Wasmtime installs its own signal actions.
 //! 2. [`worker::confine`] closes everything, then [`worker::WorkerJail::enter_filter`].
-//! 3. [`fork::fork_job`] makes a job: a copy of the worker in a pid namespace of its own.
+//! 3. [`fork::fork_job`] makes a job: a copy of the worker, in the jobs' pid namespace.
 //! 4. In the job, [`job::confine`], then take the work, then [`job::JobJail::seal`], then
 //!    [`job::JobJail::enter_final_filter`], then the untrusted code, then [`job::end`].
 //! 5. In the worker, [`watch`] measures the job, stops it at its limit and reaps it.
@@ -37,6 +37,7 @@
 //!             stack_bytes: 8 << 20,
 //!             file_bytes: 0,
 //!             descriptors: 2,
+//!             processes: 0,
 //!         };
 //!         let Ok(mut jail) = job::confine(start, JobKind::Execute, theirs.into()) else {
 //!             job::end(markers::EXIT_NOT_CONFINED)
@@ -81,6 +82,7 @@ mod allocator;
 pub mod filter;
 pub mod fork;
 pub mod job;
+mod keeper;
 pub mod layer;
 pub mod level;
 pub mod markers;

@@ -15,11 +15,10 @@ use crate::markers;
 /// Which namespaces [`unshare`] leaves.
 pub(crate) type CloneFlags = libc::c_int;
 
-/// The flags with which a job is made. The worker's filter allows these and no others.
-pub(crate) const JOB_CLONE_FLAGS: u64 =
-    (libc::CLONE_NEWPID | libc::CLONE_PIDFD | libc::SIGCHLD) as u64;
-/// The same where the machine refuses pid namespaces and the level accepts that.
-pub(crate) const BARE_CLONE_FLAGS: u64 = (libc::CLONE_PIDFD | libc::SIGCHLD) as u64;
+/// The flags with which a job is made. The worker's filter allows these and the next, and no others.
+pub(crate) const JOB_CLONE_FLAGS: u64 = (libc::CLONE_PIDFD | libc::SIGCHLD) as u64;
+/// The flags with which a template copies itself: the copy is a child of the worker, not its own.
+pub(crate) const COPY_CLONE_FLAGS: u64 = (libc::CLONE_PARENT | libc::SIGCHLD) as u64;
 /// `clone3(2)` only; libc's constant of that name is too narrow for it.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 /// x86-64's only page size for ordinary mappings; asking for it would be a call of its own.
@@ -53,6 +52,25 @@ pub(crate) fn clone_process(flags: u64) -> io::Result<Cloned> {
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
             Ok(Cloned::Parent { pid: pid as libc::pid_t, pidfd })
         }
+    }
+}
+
+/// Whether this is the copy that [`clone_copy`] made, or who made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Copy,
+    Original,
+}
+
+/// `clone(2)` as a fork whose child is a child of the caller's parent. The same holds as for
+/// [`clone_process`].
+pub(crate) fn clone_copy() -> io::Result<Side> {
+    // SAFETY: as in `clone_process`; no flag asks for any of the other arguments.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, COPY_CLONE_FLAGS, 0usize, 0usize, 0usize) };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Side::Copy),
+        _ => Ok(Side::Original),
     }
 }
 
@@ -353,6 +371,32 @@ pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> io::Result<Reaped> {
     }
 }
 
+/// Reaps one child that has ended, if there is one whose pid is none of `known`.
+pub(crate) fn reap_stranger(known: &[libc::pid_t]) -> io::Result<bool> {
+    // SAFETY: all zeros is a valid siginfo.
+    let mut ended: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let wait = |kind: libc::idtype_t,
+                id: libc::pid_t,
+                options: libc::c_int,
+                ended: &mut libc::siginfo_t| {
+        let ended: *mut libc::siginfo_t = ended;
+        // SAFETY: waitid(2) writes one siginfo; a null rusage is allowed.
+        let done = unsafe { libc::syscall(libc::SYS_waitid, kind, id, ended, options, 0usize) };
+        zero_or_errno(done as libc::c_int)
+    };
+    let look = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    match wait(libc::P_ALL, 0, look, &mut ended) {
+        Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(false),
+        done => done?,
+    }
+    // SAFETY: waitid fills the SIGCHLD fields, of which si_pid is one; it is 0 if nobody has ended.
+    let pid = unsafe { ended.si_pid() };
+    if pid == 0 || known.contains(&pid) {
+        return Ok(false);
+    }
+    wait(libc::P_PID, pid, libc::WEXITED, &mut ended).map(|()| true)
+}
+
 /// A private, read-only mapping of a sealed memfd, unmapped when dropped.
 #[derive(Debug)]
 pub(crate) struct ReadMapping {
@@ -419,6 +463,16 @@ pub(crate) fn session() -> io::Result<libc::pid_t> {
         -1 => Err(io::Error::last_os_error()),
         session => Ok(session),
     }
+}
+
+/// Lets the kernel reap children by itself (`wait(2)`): for a process that has none of its own, and gets
+/// those whom nobody else waits for.
+pub(crate) fn ignore_children() -> io::Result<()> {
+    // SAFETY: all zeros is a valid sigaction: no flags, empty mask.
+    let mut ignore: libc::sigaction = unsafe { std::mem::zeroed() };
+    ignore.sa_sigaction = libc::SIG_IGN;
+    // SAFETY: to ignore a signal runs no code of this process.
+    zero_or_errno(unsafe { libc::sigaction(libc::SIGCHLD, &ignore, ptr::null_mut()) })
 }
 
 /// Gives SIGCHLD back its default action. One that is ignored stays so over an exec, and the kernel

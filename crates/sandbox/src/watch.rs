@@ -120,6 +120,16 @@ pub fn reap(job: Child) -> io::Result<Ended> {
     })
 }
 
+/// Reaps one child that has ended and is none of these, if there is one: a copy of a template of which the
+/// worker was never told.
+///
+/// # Errors
+/// As `waitid(2)`.
+pub fn reap_stranger<'a>(known: impl Iterator<Item = &'a Child>) -> io::Result<bool> {
+    let known: Vec<_> = known.map(|child| child.pid).collect();
+    sys::reap_stranger(&known)
+}
+
 /// Kills the job; harmless if it has already ended.
 ///
 /// # Errors

@@ -5,14 +5,15 @@
 //! [`confine`] no path leads anywhere; after [`WorkerJail::enter_filter`] only the system calls
 //! of [`crate::filter::worker`] are left. Between the two the caller sets up what it needs.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use rustix::process::Pid;
 use rustix::thread::CapabilitySet;
 
 use crate::filter::{self, Filters, Program};
-use crate::fork::{self, ForkWay};
+use crate::fork::ForkWay;
+use crate::keeper::{Keeper, keep_pid_namespace};
 use crate::layer::{Layer, Layers, Record, Refusal, StepError, check};
 use crate::level::Level;
 use crate::probe::ProbeKilled;
@@ -20,7 +21,6 @@ use crate::steps::clocks::ClockPages;
 use crate::steps::{
     cgroup, descriptors, file_rights, identity, limits, namespaces, privileges, root,
 };
-use crate::sys;
 
 /// What the host asks of a worker's jail.
 #[derive(Clone, Debug)]
@@ -70,6 +70,8 @@ pub struct WorkerJail {
     record: Record,
     clock_pages: Option<ClockPages>,
     fork_way: ForkWay,
+    /// Where jobs have a pid namespace.
+    keeper: Option<Keeper>,
     filters: Rc<Filters>,
     worker_filter: Program,
 }
@@ -102,8 +104,8 @@ pub fn confine(policy: &Policy) -> Result<WorkerJail, ConfineError> {
 
     let jobs_cgroup = leave_the_machine(&mut record, policy)?;
     give_up_privileges(&mut record, policy)?;
-    let clone_flags = try_pid_namespace(&mut record)?;
-    let fork_way = try_cgroup(&mut record, jobs_cgroup, clone_flags)?;
+    let keeper = enter_pid_namespace(&mut record)?;
+    let fork_way = try_cgroup(&mut record, jobs_cgroup)?;
     policy.level.check_whole(record.layers())?;
 
     // Compiled here, so that a job only has to install its filter.
@@ -114,6 +116,7 @@ pub fn confine(policy: &Policy) -> Result<WorkerJail, ConfineError> {
         record,
         clock_pages,
         fork_way,
+        keeper,
     })
 }
 
@@ -161,8 +164,8 @@ fn enter_cgroup(record: &Record, policy: &Policy) -> Result<OwnedFd, Refusal> {
 }
 
 fn give_up_privileges(record: &mut Record, policy: &Policy) -> Result<(), StepError> {
-    // The one that clone(CLONE_NEWPID) asks for, and only over the worker's own user namespace:
-    // without that namespace it would be the machine's.
+    // The one that making a pid namespace asks for, and only over the worker's own user namespace:
+    // without that namespace it would be the machine's. It goes when that one is made.
     let kept = match record.layers().is_on(Layer::UserNamespace) {
         true => CapabilitySet::SYS_ADMIN,
         false => CapabilitySet::empty(),
@@ -177,26 +180,27 @@ fn give_up_privileges(record: &mut Record, policy: &Policy) -> Result<(), StepEr
     record.apply(Layer::Landlock, file_rights::deny_everything)
 }
 
-/// Makes a job that only looks at its own pid, and gives back the flags for the others.
-fn try_pid_namespace(record: &mut Record) -> Result<u64, ConfineError> {
-    record.apply_probed(Layer::PidNamespace, fork::try_pid_namespace)??;
-    if record.layers().is_on(Layer::PidNamespace) {
-        return Ok(sys::JOB_CLONE_FLAGS);
+/// Makes the jobs' pid namespace. The capability that this took is given up, whatever came of it.
+fn enter_pid_namespace(record: &mut Record) -> Result<Option<Keeper>, ConfineError> {
+    let mut keeper = None;
+    record.apply_probed(Layer::PidNamespace, || {
+        keeper = Some(keep_pid_namespace()?);
+        Ok(())
+    })??;
+    if let Err(refusal) = privileges::drop_capabilities() {
+        record.apply(Layer::WorkerCapabilities, || Err(refusal))?;
     }
-    // Nothing needs the capability then. If it cannot be dropped, the record already says why.
-    let _ = privileges::drop_capabilities();
-    Ok(sys::BARE_CLONE_FLAGS)
+    Ok(keeper)
 }
 
 /// Makes a throw-away job in the jobs' control group, and gives back how the others are forked.
 fn try_cgroup(
     record: &mut Record,
     jobs_cgroup: Result<OwnedFd, Refusal>,
-    clone_flags: u64,
 ) -> Result<ForkWay, ConfineError> {
-    let mut way = ForkWay::Plain(clone_flags);
+    let mut way = ForkWay::Plain;
     record.apply_probed(Layer::JobCgroup, || {
-        way = cgroup::separate_jobs(jobs_cgroup?, clone_flags)?;
+        way = cgroup::separate_jobs(jobs_cgroup?)?;
         Ok(())
     })??;
     Ok(way)
@@ -215,6 +219,12 @@ impl WorkerJail {
     /// The layers of the worker, as far as they were tried.
     pub fn layers(&self) -> &Layers {
         self.record.layers()
+    }
+
+    /// Readable for `poll(2)` when the jobs' pid namespace has ended, if they have one: every job has then
+    /// been killed and none can be made. A worker to which that happens ends.
+    pub fn namespace_end(&self) -> Option<BorrowedFd<'_>> {
+        self.keeper.as_ref().map(AsFd::as_fd)
     }
 
     pub(crate) fn record(&self) -> &Record {

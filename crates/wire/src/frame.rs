@@ -51,7 +51,7 @@ pub enum Readiness {
     Absent,
     /// It waited, forked and confined.
     Standby,
-    /// It had loaded the artifact besides.
+    /// It was a copy of one that had loaded the artifact.
     Loaded,
 }
 

@@ -13,11 +13,14 @@ pub const ARTIFACT_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// What a worker tells a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {
-    /// Do this. Descriptors: as the work says; of a call after [`Order::Load`] the input alone.
+    /// Do this. Descriptors: as the work says; to a copy of a template the input alone.
     Work(Work),
-    /// Get ready for a call that is likely. Descriptor: the artifact. What comes next is such a call,
-    /// or the end.
+    /// Become a template: load what calls are likely of. Descriptor: the artifact. What comes next are
+    /// orders to copy itself, or the end.
     Load(Load),
+    /// Make a copy of yourself, which says a byte on its channel and waits there for its call.
+    /// Descriptor: the copy's end of that channel.
+    Copy,
 }
 
 /// What a likely call is like.

@@ -1,8 +1,9 @@
-//! A job that calls an artifact. It loads it when the call comes or, where a call is likely, before.
+//! A job that calls an artifact. It loads it when the call comes or, where calls are likely, is a copy of a
+//! template that has loaded it.
 //!
 //! Loading runs nothing of the guest's: an instance is made, and the `start` function was taken out
-//! when the artifact was. What the artifact made final stays so while the job waits. With the input
-//! the last doors close, and then the guest runs.
+//! when the artifact was. What the artifact made final stays so while template and copy wait. With the
+//! input the last doors close, and then the guest runs.
 
 use std::{
     fs::File,
@@ -11,6 +12,7 @@ use std::{
 
 use lazaret_engine::{Artifact, Engine, ExecuteError, LogSink, pvf};
 use lazaret_sandbox::{
+    fork::{Copied, copy_job},
     job::{self, JobJail},
     markers,
     memfd::Mapped,
@@ -35,7 +37,7 @@ const LINES_SENT_MAX: usize = 2 * LOG_LINES_MAX;
 /// What waits for its input.
 enum Loaded {
     Guest(Box<Guest>),
-    /// Only of an attack.
+    /// Only of an attack. Its artifact is mapped when it is called.
     Native(Native, OwnedFd),
 }
 
@@ -60,17 +62,49 @@ pub(crate) fn now(
     call(jail, loaded, work, input)
 }
 
-/// Loads, waits for a call, and calls. A worker that has no such call ends it instead.
-pub(crate) fn ahead(
+/// Loads, and copies itself for each call of what it loaded, until the worker ends it.
+pub(crate) fn template(
     mut jail: JobJail,
     runners: Runners<'_>,
     likely: &Load,
     descriptors: Vec<OwnedFd>,
 ) -> ! {
     let Ok([artifact]) = <[OwnedFd; 1]>::try_from(descriptors) else {
-        end_unable(&jail, "it was not handed an artifact");
+        job::end(markers::EXIT_ORPHANED)
     };
     let loaded = load(&mut jail, runners, &likely.params, artifact);
+    let Loaded::Guest(guest) = &loaded else { copies(jail, loaded) };
+    // What is mapped is enough.
+    or_unable(&jail, jail.close_all_but_channel());
+    match guest.instance.as_ref().map(pvf::Instance::room) {
+        // Made once, and not by each copy.
+        Ok(room) => room.enter(|| copies(jail, loaded)),
+        Err(_) => copies(jail, loaded),
+    }
+}
+
+/// Makes a copy as often as the worker wants one.
+fn copies(jail: JobJail, loaded: Loaded) -> ! {
+    loop {
+        let Ok(Some((Order::Copy, descriptors))) = hand_over::take(jail.channel()) else {
+            job::end(markers::EXIT_ORPHANED)
+        };
+        let Ok([channel]) = <[OwnedFd; 1]>::try_from(descriptors) else {
+            job::end(markers::EXIT_ORPHANED)
+        };
+        match copy_job() {
+            Ok(Copied::Template) => {}
+            Ok(Copied::Job) => copy(jail, loaded, channel),
+            Err(_) => job::end(markers::EXIT_NOT_CONFINED),
+        }
+    }
+}
+
+/// Waits for the call and calls.
+fn copy(mut jail: JobJail, loaded: Loaded, channel: OwnedFd) -> ! {
+    if jail.become_copy(channel).is_err() || hand_over::announce(jail.channel()).is_err() {
+        job::end(markers::EXIT_NOT_CONFINED)
+    }
     let Ok(Some((Order::Work(Work::Execute(work)), descriptors))) = hand_over::take(jail.channel())
     else {
         job::end(markers::EXIT_ORPHANED)

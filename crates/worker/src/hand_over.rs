@@ -1,11 +1,12 @@
 //! Orders from a worker to its job: a message on the job's channel, descriptors attached.
 //!
 //! The channel is a stream socket pair, so that a whole reply needs no more than `write`. In the other
-//! direction go at most two messages, each small and sent at once. Two that wait are not read as one,
-//! because descriptors are attached to each (unix(7)).
+//! direction goes one message to a job, and any number to a template, each small and sent at once. Two that
+//! wait are not read as one, because descriptors are attached to each (unix(7)).
 
 use std::{
-    io,
+    io::{self, IoSliceMut},
+    mem::MaybeUninit,
     os::fd::{BorrowedFd, OwnedFd},
 };
 
@@ -13,7 +14,13 @@ use lazaret_wire::{
     frame::{decode, encode},
     work::Order,
 };
-use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, shutdown, socketpair};
+use rustix::{
+    net::{
+        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, Shutdown, SocketFlags,
+        SocketType, recvmsg, shutdown, socketpair, sockopt,
+    },
+    process::Pid,
+};
 
 use crate::host_link;
 
@@ -25,6 +32,35 @@ pub(crate) fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
 }
 
+/// The same for a copy, which says a byte on it: whoever receives that is told who sent it.
+pub(crate) fn channel_of_a_copy() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (ours, theirs) = channel()?;
+    sockopt::set_socket_passcred(&ours, true)?;
+    Ok((ours, theirs))
+}
+
+/// Copy: says that it is there.
+pub(crate) fn announce(channel: BorrowedFd<'_>) -> io::Result<()> {
+    rustix::io::write(channel, &[0])?;
+    Ok(())
+}
+
+/// Worker: whose byte that is, by the word of the kernel (`SCM_CREDENTIALS`); `None` if nobody will say one
+/// any more.
+pub(crate) fn announced(channel: BorrowedFd<'_>) -> io::Result<Option<Pid>> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let room = &mut [IoSliceMut::new(&mut byte)];
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    let received = rustix::io::retry_on_intr(|| recvmsg(channel, room, &mut control, flags))?;
+    let sender = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmCredentials(sender) => Some(sender.pid),
+        _ => None,
+    });
+    Ok(sender.filter(|_| received.bytes > 0))
+}
+
 /// Worker: hands over.
 pub(crate) fn give(
     channel: BorrowedFd<'_>,
@@ -34,7 +70,7 @@ pub(crate) fn give(
     let bytes = encode(order).map_err(io::Error::other)?;
     host_link::send(channel, &bytes, descriptors)?;
     match order {
-        Order::Load(_) => Ok(()),
+        Order::Load(_) | Order::Copy => Ok(()),
         // Nothing comes after work. Whoever asks for more finds the end and cannot wait for it, not
         // even before the final list: that no job waits is what tells a stall from a bad guest.
         Order::Work(_) => Ok(shutdown(channel, Shutdown::Write)?),

@@ -37,13 +37,16 @@ use crate::{
 const OWN_STACK_BYTES: u64 = 8 * 1024 * 1024;
 /// Descriptors a job is handed at most, and what its loader needs of them at once.
 const DESCRIPTORS: u32 = 8;
+/// Processes that a worker and all it made may be, so that a template that was taken over makes no more: the
+/// worker, the keeper, an idle job, a template, its copies waiting and running, and as many that are ending.
+const PROCESSES_MAX: u32 = 16;
 
 /// What runs a guest: the engine, and machine code in its place if this is an attack.
 pub(crate) type Runners<'a> = (&'a Engine, Option<Native>);
 
 /// Runs one piece of work and ends.
-pub(crate) fn run(start: JobStart, channel: OwnedFd, role: Role, runners: Runners<'_>) -> ! {
-    let Ok(mut jail) = job::confine(start, kind(role), channel) else {
+pub(crate) fn run(start: JobStart, channel: OwnedFd, kind: JobKind, runners: Runners<'_>) -> ! {
+    let Ok(mut jail) = job::confine(start, kind, channel) else {
         job::end(markers::EXIT_NOT_CONFINED)
     };
     let Ok(Some((order, descriptors))) = hand_over::take(jail.channel()) else {
@@ -51,15 +54,17 @@ pub(crate) fn run(start: JobStart, channel: OwnedFd, role: Role, runners: Runner
     };
     match &order {
         Order::Load(load) => {
-            limit(&mut jail, &load.limits, 0);
-            execute::ahead(jail, runners, load, descriptors)
+            let limits = JobLimits { processes: PROCESSES_MAX, ..job_limits(&load.limits, 0) };
+            limit(&mut jail, &limits);
+            execute::template(jail, runners, load, descriptors)
         }
+        Order::Copy => job::end(markers::EXIT_NOT_CONFINED),
         Order::Work(work) => {
             let file_bytes = match work {
                 Work::Prepare(prepare) => prepare.artifact_bytes_max,
                 Work::Execute(_) | Work::Inspect(_) => 0,
             };
-            limit(&mut jail, work.limits(), file_bytes);
+            limit(&mut jail, &job_limits(work.limits(), file_bytes));
             match work {
                 Work::Execute(execute) => execute::now(jail, runners, execute, descriptors),
                 Work::Prepare(prepare) => run_prepare(jail, runners, prepare, descriptors),
@@ -99,6 +104,7 @@ fn confine_wholly(start: JobStart, channel: OwnedFd, role: Role) -> Result<JobJa
         stack_bytes: OWN_STACK_BYTES,
         file_bytes: 0,
         descriptors: DESCRIPTORS,
+        processes: 0,
     })?;
     close_the_last_doors(&mut jail, role, &[])?;
     Ok(jail)
@@ -204,8 +210,8 @@ fn refuse_beyond(heap_bytes: u64) {
 }
 
 /// Takes the limits of its work.
-fn limit(jail: &mut JobJail, limits: &Limits, file_bytes: u64) {
-    if jail.limit(&job_limits(limits, file_bytes)).is_err() {
+fn limit(jail: &mut JobJail, limits: &JobLimits) {
+    if jail.limit(limits).is_err() {
         job::end(markers::EXIT_NOT_CONFINED)
     }
 }
@@ -217,10 +223,11 @@ pub(crate) fn job_limits(limits: &Limits, file_bytes: u64) -> JobLimits {
         stack_bytes: OWN_STACK_BYTES,
         file_bytes,
         descriptors: DESCRIPTORS,
+        processes: 0,
     }
 }
 
-fn kind(role: Role) -> JobKind {
+pub(crate) fn kind(role: Role) -> JobKind {
     match role {
         Role::Execute => JobKind::Execute,
         Role::Prepare => JobKind::Prepare,

@@ -2,13 +2,14 @@
 
 use std::{
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::Duration,
 };
 
 use lazaret_engine::Engine;
 use lazaret_sandbox::{
     fork::{Forked, fork_job},
+    job::JobKind,
     memfd,
     watch::CpuTimer,
     worker::WorkerJail,
@@ -21,7 +22,7 @@ use lazaret_wire::{
         decode, encode,
     },
     greeting::Role,
-    work::{Order, Work},
+    work::{Load, Order, Work},
 };
 
 use crate::{
@@ -30,6 +31,7 @@ use crate::{
     job,
     native::Native,
     standby::Standby,
+    template::Template,
     watch::{self, Begin, HostSays, Job, Seen},
 };
 
@@ -83,7 +85,7 @@ impl Worker {
     /// replaced once: one that dies each time must not keep the worker busy.
     fn idle(&mut self) -> io::Result<()> {
         let mut may_refill = true;
-        while !self.standby.wait_with(self.host.as_fd())? {
+        while !self.standby.wait_with(self.host.as_fd(), self.jail.namespace_end())? {
             if may_refill {
                 self.refill();
             }
@@ -130,22 +132,19 @@ impl Worker {
             }
             Work::Execute(_) | Work::Inspect(_) => None,
         };
+        if let (Work::Execute(execute), Some(load)) = (work, self.standby.must_load(work)) {
+            let template = self.fork_template(load, descriptors[0].as_fd())?;
+            self.standby.keep_template_for(execute, template).map_err(watching)?;
+        }
         let attached: Vec<_> = descriptors.iter().chain(&artifact).map(AsFd::as_fd).collect();
         let order = Order::Work(work.clone());
         let limit = Duration::from_micros(work.limits().cpu_micros);
         let mut tries = 1;
         let (job, begin, readiness) = loop {
-            let (job, mut readiness) = match self.standby.take(work) {
+            let (job, readiness) = match self.standby.take(work).map_err(watching)? {
                 Some(waiting) => waiting,
-                None => (self.fork()?, Readiness::Absent),
+                None => (self.fork(self.kind())?, Readiness::Absent),
             };
-            if let (true, Some(load)) =
-                (readiness != Readiness::Loaded, self.standby.must_load(work))
-            {
-                // If the job is dead, the work will not reach it either.
-                let _ = hand_over::give(job.channel.as_fd(), &Order::Load(load), &attached[..1]);
-                readiness = Readiness::Loaded;
-            }
             // The artifact comes first, and a job that has loaded has it.
             let attached = &attached[usize::from(readiness == Readiness::Loaded)..];
             // All clocks are read before the job wakes, because it may run before we do again. What it
@@ -177,25 +176,38 @@ impl Worker {
     /// Sees to it that jobs wait. What fails here is tried again, and reported, when work is there.
     fn refill(&mut self) {
         if self.standby.lacks_idle()
-            && let Ok(job) = self.fork()
+            && let Ok(job) = self.fork(self.kind())
         {
             self.standby.keep_idle(job);
         }
-        let Some((load, artifact)) = self.standby.lacks_loaded() else { return };
-        let Ok(job) = self.fork() else { return };
-        match hand_over::give(job.channel.as_fd(), &Order::Load(load), &[artifact]) {
-            Ok(()) => self.standby.keep_loaded(job),
-            Err(_) => drop(watch::put_down(job)),
+        let Some((load, artifact)) = self.standby.lacks_template() else { return };
+        let artifact = artifact.try_clone_to_owned();
+        if let Ok(artifact) = artifact
+            && let Ok(template) = self.fork_template(load, artifact.as_fd())
+        {
+            self.standby.keep_template(template);
         }
     }
 
+    fn kind(&self) -> JobKind {
+        job::kind(self.role)
+    }
+
+    fn fork_template(&self, load: Load, artifact: BorrowedFd<'_>) -> Result<Template, Failed> {
+        let job = self.fork(JobKind::Template)?;
+        Template::new(job, load, artifact).map_err(|job| {
+            let _ = watch::put_down(job);
+            Failed(StartStep::HandOver, io::ErrorKind::BrokenPipe.into())
+        })
+    }
+
     /// Forks a job that confines itself and waits for work.
-    fn fork(&self) -> Result<Job, Failed> {
+    fn fork(&self, kind: JobKind) -> Result<Job, Failed> {
         let (ours, theirs) =
             hand_over::channel().map_err(|error| Failed(StartStep::SocketPair, error))?;
         match fork_job(&self.jail).map_err(|error| Failed(StartStep::Fork, error))? {
             Forked::Worker(child) => Ok(Job { child, channel: ours }),
-            Forked::Job(start) => job::run(start, theirs, self.role, (&self.engine, self.native)),
+            Forked::Job(start) => job::run(start, theirs, kind, (&self.engine, self.native)),
         }
     }
 
@@ -204,6 +216,11 @@ impl Worker {
         let attached: Vec<_> = memfd.iter().map(AsFd::as_fd).collect();
         self.host.send(&frame, &attached)
     }
+}
+
+/// A child could not be watched or reaped.
+fn watching(error: io::Error) -> Failed {
+    Failed(StartStep::Fork, error)
 }
 
 fn is_gone(error: &io::Error) -> bool {

@@ -1,30 +1,49 @@
-//! Jobs that wait for work, forked and confined: one for anything, and one that has loaded the
-//! artifact of the last two calls, because the next is likely to have the same.
+//! Jobs that wait for work, forked and confined: one for anything, and a template of the artifact of the last
+//! two calls with a copy of it, because the next is likely to have the same.
 
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
 };
 
+use lazaret_sandbox::watch::reap_stranger;
 use lazaret_wire::{
     frame::Readiness,
     work::{Execute, Limits, Load, Work},
 };
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::watch::{self, Job};
+use crate::{
+    template::Template,
+    watch::{self, Job},
+};
+
+/// How long a call waits for a copy that was ordered. Making one takes a tenth of a millisecond; a job that
+/// loads by itself takes longer only for large artifacts.
+const COPY_PATIENCE: Duration = Duration::from_millis(20);
+/// The same where there is to be nothing but copies.
+const COPY_PATIENCE_IN_ATTACKS: Duration = Duration::from_secs(10);
+/// Templates that may be lost in a row before this worker makes no more: a machine may refuse them what
+/// they need.
+const TEMPLATES_LOST_MAX: u32 = 8;
+/// How often a worker that waits looks for a child that nobody knows, and how long it waits in between.
+const STRANGER_LOOKS_MAX: u32 = 20;
+const STRANGER_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
 /// What waits in a worker.
 pub(crate) struct Standby {
     idle: Option<Job>,
-    loaded: Option<(Job, Call)>,
+    template: Option<(Template, Call)>,
     /// What the last call was; with its artifact, if the call before was alike.
     last: Option<(Call, Option<OwnedFd>)>,
-    /// Whether every job loads before it is handed its call: of an attack.
-    loads_always: bool,
+    templates_lost: u32,
+    stranger_looks: u32,
+    /// Whether every call goes to a copy: of an attack.
+    copies_always: bool,
 }
 
-/// What calls that one loaded job serves have in common.
+/// What calls that one template serves have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Call {
     artifact: u64,
@@ -32,29 +51,43 @@ struct Call {
 }
 
 impl Standby {
-    pub(crate) fn new(loads_always: bool) -> Self {
-        Self { idle: None, loaded: None, last: None, loads_always }
-    }
-
-    /// What a job that waits for anything is to load before it is handed this work.
-    pub(crate) fn must_load(&self, work: &Work) -> Option<Load> {
-        match work {
-            Work::Execute(execute) if self.loads_always => Some(Call::of(execute).load),
-            _ => None,
+    pub(crate) fn new(copies_always: bool) -> Self {
+        Self {
+            idle: None,
+            template: None,
+            last: None,
+            templates_lost: 0,
+            stranger_looks: 0,
+            copies_always,
         }
     }
 
-    /// The job that is nearest to this work. One that has loaded something else is ended first, so that
-    /// no artifact is there beside a call of another.
-    pub(crate) fn take(&mut self, work: &Work) -> Option<(Job, Readiness)> {
-        if let (Work::Execute(execute), Some((job, call))) = (work, self.loaded.take()) {
-            if call.covers(execute) {
-                return Some((job, Readiness::Loaded));
+    /// The job that is nearest to this work. A template of something else is ended first, so that no
+    /// artifact is there beside a call of another.
+    pub(crate) fn take(&mut self, work: &Work) -> io::Result<Option<(Job, Readiness)>> {
+        if let Some((template, call)) = &mut self.template {
+            let fits = matches!(work, Work::Execute(execute) if call.covers(execute));
+            let patience =
+                if self.copies_always { COPY_PATIENCE_IN_ATTACKS } else { COPY_PATIENCE };
+            match fits.then(|| template.take(patience)).flatten() {
+                Some(job) => {
+                    self.templates_lost = 0;
+                    return Ok(Some((job, Readiness::Loaded)));
+                }
+                None if fits && !template.has_ended() => {}
+                None => self.end_template()?,
             }
-            // It holds nothing that anybody waits for.
-            let _ = watch::put_down(job);
         }
-        self.idle.take().map(|job| (job, Readiness::Standby))
+        Ok(self.idle.take().map(|job| (job, Readiness::Standby)))
+    }
+
+    fn end_template(&mut self) -> io::Result<()> {
+        if let Some((template, _)) = self.template.take()
+            && template.end()?
+        {
+            self.stranger_looks = STRANGER_LOOKS_MAX;
+        }
+        Ok(())
     }
 
     /// Learns from a call what the next one may be.
@@ -69,22 +102,56 @@ impl Standby {
     }
 
     /// Waits until the host's socket is readable, which is true, or a job that waited has died, which
-    /// is reaped.
-    pub(crate) fn wait_with(&mut self, host: BorrowedFd<'_>) -> io::Result<bool> {
-        let loaded = self.loaded.as_ref().map(|(job, _)| job);
-        let jobs = self.idle.iter().chain(loaded).map(|job| job.child.as_fd());
+    /// is reaped. `namespace_end` is an error, because nothing can be done after it.
+    pub(crate) fn wait_with(
+        &mut self,
+        host: BorrowedFd<'_>,
+        namespace_end: Option<BorrowedFd<'_>>,
+    ) -> io::Result<bool> {
+        let template = self.template.iter().flat_map(|(template, _)| template.sources());
+        let idle = self.idle.iter().map(|job| job.child.as_fd());
         let mut sources: Vec<_> = std::iter::once(host)
-            .chain(jobs)
+            .chain(namespace_end)
+            .chain(idle)
+            .chain(template)
             .map(|source| PollFd::from_borrowed_fd(source, PollFlags::IN))
             .collect();
-        rustix::io::retry_on_intr(|| poll(&mut sources, None))?;
+        let limit = (self.stranger_looks > 0).then_some(&STRANGER_PAUSE);
+        rustix::io::retry_on_intr(|| poll(&mut sources, limit))?;
         if !sources[0].revents().is_empty() {
             return Ok(true);
         }
-        let idle = self.idle.take_if(|job| watch::has_ended(job));
-        let loaded = self.loaded.take_if(|(job, _)| watch::has_ended(job));
-        idle.into_iter().chain(loaded.map(|(job, _)| job)).try_for_each(watch::put_down)?;
-        Ok(false)
+        match namespace_end {
+            Some(end) if watch::is_readable(end) => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => self.reap_the_dead().map(|()| false),
+        }
+    }
+
+    /// Reaps what died while it waited, and takes note of a copy that has come.
+    fn reap_the_dead(&mut self) -> io::Result<()> {
+        if let Some(job) = self.idle.take_if(|job| watch::has_ended(job)) {
+            watch::put_down(job)?;
+        }
+        if let Some((template, _)) = &mut self.template {
+            template.hear();
+            template.reap_copy()?;
+            if template.left_a_stranger() {
+                self.stranger_looks = STRANGER_LOOKS_MAX;
+            }
+            if template.has_ended() {
+                self.templates_lost += 1;
+                self.end_template()?;
+            }
+        }
+        self.reap_strangers()
+    }
+
+    /// Looks for a copy that died before it said who it is.
+    fn reap_strangers(&mut self) -> io::Result<()> {
+        self.stranger_looks = self.stranger_looks.saturating_sub(1);
+        let template = self.template.iter().flat_map(|(template, _)| template.children());
+        let idle = self.idle.iter().map(|job| &job.child);
+        reap_stranger(template.chain(idle)).map(drop)
     }
 
     /// Whether the job for anything is missing.
@@ -96,15 +163,43 @@ impl Standby {
         self.idle = Some(job);
     }
 
-    /// What a job should load now, and the artifact.
-    pub(crate) fn lacks_loaded(&self) -> Option<(Load, BorrowedFd<'_>)> {
-        let (last, artifact) = self.last.as_ref().filter(|_| self.loaded.is_none())?;
-        artifact.as_ref().map(|artifact| (last.load.clone(), artifact.as_fd()))
+    /// What a template should load now, and the artifact. One that is there is told to copy itself.
+    pub(crate) fn lacks_template(&mut self) -> Option<(Load, BorrowedFd<'_>)> {
+        if let Some((template, _)) = &mut self.template {
+            template.order();
+            return None;
+        }
+        let (last, artifact) = self.last.as_ref()?;
+        let artifact = artifact.as_ref().filter(|_| self.templates_lost < TEMPLATES_LOST_MAX)?;
+        Some((last.load.clone(), artifact.as_fd()))
     }
 
-    /// A job that was told to load what [`lacks_loaded`](Self::lacks_loaded) gave.
-    pub(crate) fn keep_loaded(&mut self, job: Job) {
-        self.loaded = self.last.as_ref().map(|(call, _)| (job, call.clone()));
+    /// What a template is to load before it is handed this work, where every call goes to a copy.
+    pub(crate) fn must_load(&self, work: &Work) -> Option<Load> {
+        match work {
+            Work::Execute(execute) if self.copies_always => Some(Call::of(execute).load),
+            _ => None,
+        }
+    }
+
+    /// A template that was told to load what [`lacks_template`](Self::lacks_template) gave.
+    pub(crate) fn keep_template(&mut self, mut template: Template) {
+        if let Some((call, _)) = &self.last {
+            template.order();
+            self.template = Some((template, call.clone()));
+        }
+    }
+
+    /// A template for this work alone.
+    pub(crate) fn keep_template_for(
+        &mut self,
+        execute: &Execute,
+        mut template: Template,
+    ) -> io::Result<()> {
+        self.end_template()?;
+        template.order();
+        self.template = Some((template, Call::of(execute)));
+        Ok(())
     }
 }
 
@@ -118,7 +213,7 @@ impl Call {
         self.artifact == execute.artifact && self.load.params == execute.params
     }
 
-    /// Whether a job that loaded for this call can serve that one: limits of a process can only be
+    /// Whether a template that loaded for this call can serve that one: limits of a process can only be
     /// lowered.
     fn covers(&self, execute: &Execute) -> bool {
         let (ours, theirs) = (&self.load.limits, &execute.limits);

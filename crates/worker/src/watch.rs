@@ -22,6 +22,9 @@ use rustix::{
 
 /// Bytes taken from a job's channel at a time.
 const PIECE_BYTES: usize = 64 * 1024;
+/// How long what a job writes is left where it is. A short job has then ended, and one look finds both. One
+/// that writes more than a socket holds waits as long.
+const QUIET: Duration = Duration::from_millis(1);
 
 /// A forked job and the worker's end of its channel.
 pub(crate) struct Job {
@@ -72,8 +75,15 @@ pub(crate) fn until_reaped(
     let mut stop = None;
     let (host_socket, ask_host) = host;
     loop {
-        let left = wall_limit.saturating_sub(begin.wall.elapsed());
-        let limit = stop.is_none().then_some(left);
+        let elapsed = begin.wall.elapsed();
+        let left = wall_limit.saturating_sub(elapsed);
+        let limit = match QUIET.saturating_sub(elapsed) {
+            Duration::ZERO => {
+                stream.is_heard = true;
+                stop.is_none().then_some(left)
+            }
+            quiet => Some(quiet),
+        };
         let ready = wait(&job.child, timer, host_socket, &stream, limit)?;
         if ready.stream {
             stream.read();
@@ -115,12 +125,15 @@ struct Stream {
     /// What was wrong with it, once something was.
     reader: Result<ReplyReader, Malformation>,
     is_open: bool,
+    /// Whether somebody waits for what comes.
+    is_heard: bool,
 }
 
 impl Stream {
     fn new(channel: OwnedFd, output_bytes_max: u32) -> Self {
         let piece = Vec::with_capacity(PIECE_BYTES);
-        Self { channel, piece, reader: Ok(ReplyReader::new(output_bytes_max)), is_open: true }
+        let reader = Ok(ReplyReader::new(output_bytes_max));
+        Self { channel, piece, reader, is_open: true, is_heard: false }
     }
 
     /// Takes a piece of what is there. Closed at its end, when nothing is there, and at the first
@@ -143,7 +156,12 @@ impl Stream {
 
 /// Whether a job is there only to be reaped.
 pub(crate) fn has_ended(job: &Job) -> bool {
-    poll(&mut [PollFd::new(&job.child, PollFlags::IN)], Some(&Timespec::default())) == Ok(1)
+    is_readable(job.child.as_fd())
+}
+
+/// Whether something can be read there now, of a pidfd that its process has ended.
+pub(crate) fn is_readable(source: BorrowedFd<'_>) -> bool {
+    poll(&mut [PollFd::new(&source, PollFlags::IN)], Some(&Timespec::default())) == Ok(1)
 }
 
 /// Ends a job that holds no work.
@@ -178,7 +196,8 @@ fn wait(
         PollFd::new(&host, PollFlags::IN),
         PollFd::new(&stream.channel, PollFlags::IN),
     ];
-    let watched = if stream.is_open { 4 } else { 3 };
+    let is_watched = stream.is_open && stream.is_heard;
+    let watched = if is_watched { 4 } else { 3 };
     match poll(&mut sources[..watched], limit.as_ref()) {
         Ok(_) | Err(rustix::io::Errno::INTR) => {}
         Err(errno) => return Err(errno.into()),
@@ -188,7 +207,7 @@ fn wait(
         ended: is_ready(&sources[0]),
         timer: is_ready(&sources[1]),
         host: is_ready(&sources[2]),
-        stream: stream.is_open && is_ready(&sources[3]),
+        stream: is_watched && is_ready(&sources[3]),
     })
 }
 

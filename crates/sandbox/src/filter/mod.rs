@@ -5,8 +5,10 @@
 //! before anything else, the second have a bit set that no row's number has.
 
 pub mod execute;
+mod keeper;
 pub mod loading;
 pub mod prepare;
+pub mod template;
 pub mod worker;
 
 use std::collections::BTreeMap;
@@ -52,7 +54,8 @@ pub(crate) type Program = BpfProgram;
 /// The filters of jobs, compiled before the first fork.
 #[derive(Debug)]
 pub(crate) struct Filters {
-    pub(crate) loading: Program,
+    loading: Program,
+    template: Program,
     execute: Program,
     prepare: Program,
 }
@@ -61,15 +64,25 @@ impl Filters {
     pub(crate) fn compile() -> Result<Self, Refusal> {
         Ok(Filters {
             loading: compile(loading::rows())?,
+            template: compile(template::rows())?,
             execute: compile(execute::ROWS.iter().copied())?,
             prepare: compile(prepare::rows())?,
         })
     }
 
-    /// The final one.
-    pub(crate) fn of(&self, kind: JobKind) -> &Program {
+    /// The first one of a job that loads an artifact.
+    pub(crate) fn loading(&self, kind: JobKind) -> Option<&Program> {
         match kind {
-            JobKind::Execute => &self.execute,
+            JobKind::Execute => Some(&self.loading),
+            JobKind::Template => Some(&self.template),
+            JobKind::Prepare => None,
+        }
+    }
+
+    /// The final one.
+    pub(crate) fn last(&self, kind: JobKind) -> &Program {
+        match kind {
+            JobKind::Execute | JobKind::Template => &self.execute,
             JobKind::Prepare => &self.prepare,
         }
     }
@@ -78,11 +91,15 @@ impl Filters {
 /// The worker's filter, which lets it fork in this one way only.
 pub(crate) fn compile_worker(way: &ForkWay) -> Result<Program, Refusal> {
     let fork = match way {
-        ForkWay::Plain(crate::sys::JOB_CLONE_FLAGS) => worker::FORK,
-        ForkWay::Plain(_) => worker::BARE_FORK,
+        ForkWay::Plain => worker::FORK,
         ForkWay::IntoCgroup { args, .. } => worker::fork_into_cgroup(args),
     };
     compile(worker::rows().chain([fork]))
+}
+
+/// The one list of the keeper.
+pub(crate) fn compile_keeper() -> Result<Program, Refusal> {
+    compile(keeper::ROWS.iter().copied())
 }
 
 /// Installs a filter for this process, for good (`seccomp(2)`).
@@ -143,6 +160,8 @@ mod tests {
     fn no_call_is_allowed_both_with_and_without_conditions() {
         assert_unambiguous(execute::ROWS.iter().copied());
         assert_unambiguous(loading::rows());
+        assert_unambiguous(template::rows());
+        assert_unambiguous(keeper::ROWS.iter().copied());
         assert_unambiguous(prepare::rows());
         assert_unambiguous(worker::rows());
     }
@@ -157,7 +176,7 @@ mod tests {
     #[test]
     fn every_call_of_a_job_is_also_one_of_its_worker() {
         let worker: Vec<_> = worker::rows().map(|row| row.call).collect();
-        for row in loading::rows().chain(prepare::rows()) {
+        for row in template::rows().chain(prepare::rows()) {
             assert!(worker.contains(&row.call), "call {} dies by the worker's filter", row.call);
         }
     }

@@ -12,17 +12,14 @@ use super::{Row, row};
 use crate::sys;
 
 /// Making a job, with exactly these flags.
-pub(crate) const FORK: Row =
-    row(c::SYS_clone, &[Is(0, sys::JOB_CLONE_FLAGS)], "one job, in a pid namespace of its own");
-/// The same where there are no pid namespaces and the level accepts that.
-pub(crate) const BARE_FORK: Row = row(c::SYS_clone, &[Is(0, sys::BARE_CLONE_FLAGS)], "one job");
+pub(crate) const FORK: Row = row(c::SYS_clone, &[Is(0, sys::JOB_CLONE_FLAGS)], "one job");
 
 /// Making a job in a control group. The filter cannot look into the arguments, but they stand at
 /// this one address and can be changed by nobody.
 pub(crate) fn fork_into_cgroup(args: &sys::CloneArgs) -> Row {
     // Once in the life of a worker.
     let when = Box::leak(Box::new([Is(0, args.address()), Is(1, sys::CloneArgs::BYTES as u64)]));
-    row(c::SYS_clone3, when, "one job, in a pid namespace and a control group of its own")
+    row(c::SYS_clone3, when, "one job, in a control group apart")
 }
 
 const READ_WRITE: u64 = (c::PROT_READ | c::PROT_WRITE) as u64;
@@ -45,6 +42,11 @@ const TALK: &[Row] = &[
     row(c::SYS_ppoll, &[], "the same with a precise time-out"),
     row(c::SYS_restart_syscall, &[], "how the kernel resumes a wait after SIGSTOP and SIGCONT"),
     row(c::SYS_socketpair, &[Is(0, UNIX)], "a job's channel"),
+    row(
+        c::SYS_setsockopt,
+        &[Is(1, c::SOL_SOCKET as u64), Is(2, c::SO_PASSCRED as u64)],
+        "a copy's pid, by the kernel's word",
+    ),
     row(c::SYS_pipe2, &[], "a job's reply where one way is enough"),
     row(c::SYS_shutdown, &[], "ending one direction of a channel"),
     row(c::SYS_close, &[], "descriptors it is done with"),
@@ -53,6 +55,9 @@ const TALK: &[Row] = &[
 /// Watching a job and ending it.
 const WATCH: &[Row] = &[
     row(c::SYS_waitid, &[Is(0, c::P_PIDFD as u64)], "reaping the job with its resource usage"),
+    row(c::SYS_waitid, &[Is(0, c::P_ALL as u64)], "whether a copy died unannounced"),
+    row(c::SYS_waitid, &[Is(0, c::P_PID as u64)], "reaping that"),
+    row(c::SYS_pidfd_open, &[], "watching a copy, which its template made"),
     row(c::SYS_pidfd_send_signal, &[Is(1, c::SIGKILL as u64)], "killing the job, nothing milder"),
     row(c::SYS_timer_create, &[], "the deadline on the job's CPU clock"),
     row(c::SYS_timer_settime, &[], "the same"),
@@ -111,8 +116,13 @@ const MEMORY: &[Row] = &[
 
 /// What a job does to itself on its way to the final filter.
 const CONFINE: &[Row] = &[
-    row(c::SYS_capset, &[], "job: drop the last capability"),
-    row(c::SYS_capget, &[], "job: see that it is gone"),
+    row(
+        c::SYS_clone,
+        &[Is(0, sys::COPY_CLONE_FLAGS)],
+        "template: a copy of itself, a child of the worker",
+    ),
+    row(c::SYS_capset, &[], "job: drop every capability, should there be one"),
+    row(c::SYS_capget, &[], "job: see that none is left"),
     row(c::SYS_setsid, &[], "job: a process group of its own"),
     row(c::SYS_dup2, &[Is(1, 0)], "job: the channel becomes descriptor 0"),
     row(c::SYS_close_range, &[], "job: close everything else"),

@@ -12,7 +12,7 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, 
 use crate::fork::ForkWay;
 use crate::layer::{During, Refusal, check};
 use crate::probe::{self, ProbeFailure};
-use crate::sys::CloneArgs;
+use crate::sys::{self, CloneArgs};
 use crate::watch::End;
 
 /// Enters the worker's own group and gives the directory of the jobs', open as a path only.
@@ -37,8 +37,9 @@ pub(crate) fn enter_own() -> Result<OwnedFd, Refusal> {
 }
 
 /// Sees that jobs can be born in their group.
-pub(crate) fn separate_jobs(jobs: OwnedFd, clone_flags: u64) -> Result<ForkWay, ProbeFailure> {
-    let args = CloneArgs::fix(clone_flags, jobs.as_fd()).during("fixing clone3's arguments")?;
+pub(crate) fn separate_jobs(jobs: OwnedFd) -> Result<ForkWay, ProbeFailure> {
+    let args =
+        CloneArgs::fix(sys::JOB_CLONE_FLAGS, jobs.as_fd()).during("fixing clone3's arguments")?;
     let way = ForkWay::IntoCgroup { args, _group: jobs };
     let end = probe::end_of(|| way.fork(), "clone3 CLONE_INTO_CGROUP", || 0)?;
     check(end == End::Exited(0), "a job in a cgroup ends by itself")?;

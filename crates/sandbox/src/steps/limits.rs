@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::layer::{During, Step, check};
 
 /// Far more than the twenty that a worker has: its two, the signal descriptor, an artifact, and for
-/// three jobs a pidfd, a channel and what is attached to it. The limit also bounds descriptors that are
+/// four jobs a pidfd, a channel and what is attached to it. The limit also bounds descriptors that are
 /// on their way between processes (unix(7), ETOOMANYREFS), and those of all workers of a user together.
 const WORKER_DESCRIPTORS: u64 = 1024;
 /// The kernel takes one signal from this allowance for each POSIX timer.
@@ -49,8 +49,8 @@ pub(crate) fn limit_job(limits: &crate::job::JobLimits) -> Step {
         (Resource::Stack, limits.stack_bytes),
         (Resource::Fsize, limits.file_bytes),
         (Resource::Nofile, u64::from(limits.descriptors) + 1),
-        // No process and no thread; counted in the user namespace since Linux 5.14.
-        (Resource::Nproc, 0),
+        // Of all but a template no process and no thread; counted in the user namespace since Linux 5.14.
+        (Resource::Nproc, limits.processes.into()),
         (Resource::Sigpending, 0),
     ] {
         limit(resource, most)?;
@@ -61,6 +61,11 @@ pub(crate) fn limit_job(limits: &crate::job::JobLimits) -> Step {
 /// From now on no descriptor can be made; those that are open stay usable.
 pub(crate) fn refuse_descriptors() -> Step {
     limit(Resource::Nofile, 0)
+}
+
+/// From now on no process can be made.
+pub(crate) fn refuse_processes() -> Step {
+    limit(Resource::Nproc, 0)
 }
 
 /// Takes again what one call may have stricter than those it was loaded for.
@@ -74,7 +79,7 @@ pub(crate) fn limit_call(limits: &crate::job::JobLimits) -> Step {
 /// is charged all of it, which on a busy machine came to a second more in fifteen. Who is caught here
 /// dies by a signal, which is a doubt and not the refusal that it should be.
 fn cpu_seconds(limits: &crate::job::JobLimits) -> u64 {
-    (limits.cpu.saturating_mul(2) + CPU_BACKSTOP).as_secs_f64().ceil() as u64
+    (limits.cpu.saturating_mul(2) + CPU_BACKSTOP).as_millis().div_ceil(1000) as u64
 }
 
 fn limit(resource: Resource, most: u64) -> Step {

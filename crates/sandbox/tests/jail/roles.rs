@@ -118,6 +118,7 @@ fn play_job(case: &Case, start: JobStart, channel: OwnedFd) -> ! {
         stack_bytes: 1 << 20,
         file_bytes: if case.kind == JobKind::Prepare { 1 << 20 } else { 0 },
         descriptors: 4,
+        processes: 0,
     };
     let Ok(mut jail) = job::confine(start, case.kind, channel) else {
         job::end(markers::EXIT_NOT_CONFINED)
@@ -177,6 +178,7 @@ fn linger() {
                 stack_bytes: 1 << 20,
                 file_bytes: 0,
                 descriptors: 0,
+                processes: 0,
             };
             let mut jail = job::confine(start, JobKind::Execute, theirs.into())
                 .unwrap_or_else(|_| job::end(markers::EXIT_NOT_CONFINED));
