@@ -61,7 +61,10 @@ static int attempt(struct order *order, u8 *room)
 {
     u64 action[4] = {1, 0, 0, 0}; /* SIG_IGN */
     switch (order->attempt) {
-    case 1: return word(CALL(__NR_kill, -1, 0));
+    case 1: { /* 0 also where each single one was refused, so they are tried by themselves */
+        i64 done = CALL(__NR_kill, -1, 0);
+        return done == 0 ? signal_every_pid() : word(done);
+    }
     case 2: return signal_every_pid();
     case 3: { /* the worker's process group, if it is the job's: SIGCONT changes nothing */
         i64 group = CALL(__NR_getpgid, 0);

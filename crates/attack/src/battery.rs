@@ -109,7 +109,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     }
     // Only a job that calls something has it loaded.
     let mut settings = settings.to_vec();
-    settings.retain(|without| *without != Without::NothingAhead);
+    settings.retain(|without| *without != Without::NothingTemplate);
     misses += in_prepare::run(&blobs, &settings, (&arguments.only, arguments.short)).await?;
     same_addresses(&blobs).await?;
     println!("\n{misses} misses");

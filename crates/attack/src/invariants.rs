@@ -137,21 +137,22 @@ struct Process {
     parent: u32,
 }
 
-/// Processes of this program beside workers and the job that each may have ready: left behind. A job
-/// that has loaded something is none: no two calls here are alike.
-pub(crate) fn left_behind() -> Vec<String> {
+/// Processes of this program beside workers and what each may have ready: left behind. No template of an
+/// ordinary worker is among that: no two calls here are alike.
+pub(crate) fn left_behind(ready_max: usize) -> Vec<String> {
     let own = std::process::id();
     let processes = processes_of_this_program();
     let workers: BTreeSet<_> =
         processes.iter().filter(|process| process.parent == own).map(|worker| worker.pid).collect();
-    let mut ready = BTreeSet::new();
+    let mut ready = BTreeMap::<u32, usize>::new();
     processes
         .iter()
         .filter(|process| process.pid != own && !workers.contains(&process.pid))
         .filter(|job| {
-            let descends = workers.contains(&job.parent) || job.parent == 1;
-            let is_ready = workers.contains(&job.parent) && ready.insert(job.parent);
-            descends && !is_ready
+            let is_a_workers = workers.contains(&job.parent);
+            let count = ready.entry(job.parent).or_default();
+            *count += 1;
+            (is_a_workers && *count > ready_max) || job.parent == 1
         })
         .map(|process| format!("process {} left behind", process.pid))
         .collect()

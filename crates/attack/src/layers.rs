@@ -9,8 +9,8 @@ use crate::native::NATIVE;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Without {
     Nothing,
-    /// Nothing either, but a job loads the artifact before it is handed its call.
-    NothingAhead,
+    /// Nothing either, but every job is the copy of a template that has loaded the artifact.
+    NothingTemplate,
     Seccomp,
     Landlock,
     Namespaces,
@@ -18,13 +18,23 @@ pub(crate) enum Without {
 
 impl Without {
     pub(crate) const ALL: [Without; 5] =
-        [Self::Nothing, Self::NothingAhead, Self::Seccomp, Self::Landlock, Self::Namespaces];
-    pub(crate) const SHORT: [Without; 3] = [Self::Nothing, Self::NothingAhead, Self::Seccomp];
+        [Self::Nothing, Self::NothingTemplate, Self::Seccomp, Self::Landlock, Self::Namespaces];
+    pub(crate) const SHORT: [Without; 3] = [Self::Nothing, Self::NothingTemplate, Self::Seccomp];
+
+    /// What may be ready below each worker: the keeper of its pid namespace and a job for anything, and a
+    /// template with a copy where every job is one.
+    pub(crate) fn ready_max(self) -> usize {
+        match self {
+            Self::NothingTemplate => 4,
+            Self::Nothing | Self::Seccomp | Self::Landlock => 2,
+            Self::Namespaces => 1,
+        }
+    }
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Nothing => "full",
-            Self::NothingAhead => "full, loaded ahead",
+            Self::NothingTemplate => "full, of a template",
             Self::Seccomp => "seccomp off",
             Self::Landlock => "Landlock off",
             Self::Namespaces => "namespaces off",
@@ -34,7 +44,7 @@ impl Without {
     pub(crate) fn program_name(self) -> &'static str {
         match self {
             Self::Nothing => "attack-without-nothing",
-            Self::NothingAhead => "attack-loaded-ahead",
+            Self::NothingTemplate => "attack-of-a-template",
             Self::Seccomp => "attack-without-seccomp",
             Self::Landlock => "attack-without-landlock",
             Self::Namespaces => "attack-without-namespaces",
@@ -43,9 +53,9 @@ impl Without {
 
     fn layers(self) -> &'static [Layer] {
         match self {
-            Self::Nothing | Self::NothingAhead => &[],
+            Self::Nothing | Self::NothingTemplate => &[],
             Self::Seccomp => &[Layer::WorkerFilter, Layer::LoadingFilter, Layer::JobFilter],
-            Self::Landlock => &[Layer::Landlock],
+            Self::Landlock => &[Layer::Landlock, Layer::JobScope],
             Self::Namespaces => &[
                 Layer::UserNamespace,
                 Layer::MountNamespace,
@@ -70,6 +80,6 @@ pub(crate) fn trial() -> Trial {
         name.as_deref().is_some_and(|name| name.starts_with(without.program_name()))
     });
     let without = without.unwrap_or(Without::Nothing);
-    let loads_ahead = without == Without::NothingAhead;
-    Trial { left_out: without.layers().to_vec(), native: NATIVE, loads_ahead }
+    let copies_always = without == Without::NothingTemplate;
+    Trial { left_out: without.layers().to_vec(), native: NATIVE, copies_always }
 }

@@ -92,7 +92,7 @@ const NO_PATHS: Unfiltered = By("empty root, Landlock");
 const NO_FILES: Unfiltered = By("no descriptors");
 const NO_CAPS: Unfiltered = By("no capability");
 const NO_PROCESS: Unfiltered = By("process limit");
-const PID_NS: Unfiltered = By("pid namespace");
+const PID_NS: Unfiltered = By("pid namespace, Landlock's scope");
 const NO_TIME: Unfiltered = Unnamed("the time of day hides nothing");
 const OWN_LIFE: Unfiltered = Unnamed("its own affair; the worker still kills it");
 const BOUNDED: Unfiltered = Unnamed("a job that waits meets the wall limit");
@@ -160,7 +160,7 @@ pub(crate) const ROWS: &[Row] = &[
     stopped("C10", "ignore a signal", ('c', 14), 1, OWN_LIFE),
     Row { unfiltered: Unnamed("the CPU limit, which no mask blocks"),
       ..stopped("C10b", "block every signal and loop", ('c', 15), 1, OWN_LIFE) },
-    stopped("C11", "stop itself", ('c', 16), 1, By("pid 1 ignores it")),
+    stopped("C11", "stop itself", ('c', 16), 1, By("the wall-clock limit")),
     stopped("C12", "the host by its number", ('c', 17), 1, PID_NS),
     stopped("C12t", "tgkill", ('c', 18), 1, PID_NS),
     stopped("C12q", "rt_sigqueueinfo", ('c', 19), 1, PID_NS),
@@ -227,7 +227,7 @@ pub(crate) const ROWS: &[Row] = &[
     stopped("F07y", "yield", ('f', 12), 0, OWN_LIFE).with(These(&[9])),
     stopped("F10", "raise each of 16 limits", ('f', 13), 16, By("hard limits, no capability")),
     ends("F11", "dump core", ('f', 14), UpTo(1), (Fault, "RLIMIT_CORE, not dumpable")),
-    stopped("F11a", "abort", ('f', 24), 1, By("pid 1 ignores it, or a marker")),
+    stopped("F11a", "abort", ('f', 24), 1, By("a marker, or the signal")),
     stopped("F12", "dup", ('f', 15), 1, NO_FILES),
     stopped("F13", "write to every other descriptor", ('f', 16), 1, By("seals")),
     stopped("F14", "terminal escapes to the log", ('f', 23), 1, By("no such descriptor")).open(),

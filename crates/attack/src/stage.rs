@@ -39,6 +39,8 @@ pub(crate) struct Stage {
     salts: AtomicU32,
     cache: TempDir,
     canary: TempDir,
+    /// What may wait below each worker.
+    ready_max: usize,
     /// Holds the worker's program under the name that says what it leaves out.
     _programs: TempDir,
     needles: Vec<String>,
@@ -115,14 +117,16 @@ impl Stage {
         let host = builder.clone().start().await?;
         let (last, honest, salts) = (honest(u32::MAX)?, honest(0)?, AtomicU32::new(0));
         let needles = needles(&cache, &canary);
+        let ready_max = without.ready_max();
+        let _programs = programs;
         let stage =
-            Self { host, builder, honest, salts, cache, canary, _programs: programs, needles };
+            Self { host, builder, honest, salts, cache, canary, ready_max, _programs, needles };
         for origin in [Origin::Prepared, Origin::Memory] {
             if let Some(why) = is_misled(&stage.host, &stage.honest, origin).await {
                 return Err(why.into());
             }
         }
-        // After a call of other code no job has anything loaded, so that each worker has one job ready.
+        // After a call of other code no ordinary worker has a template.
         match is_misled(&stage.host, &last, Origin::Prepared).await {
             Some(why) => Err(why.into()),
             None => Ok(stage),
@@ -180,7 +184,7 @@ impl Stage {
             validated.encoded = Vec::new();
         }
         let seen = Seen::of(&answer);
-        let processes = processes_after_a_while().await;
+        let processes = processes_after_a_while(self.ready_max).await;
         let next_job = self.honest_job_fails().await.into_iter().collect();
         let after = self.outside();
         let no_fault = faults(&seen);
@@ -220,7 +224,7 @@ impl Stage {
             answers.push(answer);
         }
         let no_fault = answers.iter().flat_map(|answer| faults(&Seen::of(answer))).collect();
-        let processes = processes_after_a_while().await;
+        let processes = processes_after_a_while(self.ready_max).await;
         let after = self.outside();
         next_job.extend(self.others_are_misled().await);
         let invariants = Invariants {
@@ -313,10 +317,10 @@ async fn is_misled(host: &Host, honest: &Honest, origin: Origin) -> Option<Strin
 }
 
 /// Looks until nothing is left, or until it should have been.
-async fn processes_after_a_while() -> Vec<String> {
+async fn processes_after_a_while(ready_max: usize) -> Vec<String> {
     let begin = Instant::now();
     loop {
-        let left = left_behind();
+        let left = left_behind(ready_max);
         if left.is_empty() || begin.elapsed() > LINGER_MAX {
             return left;
         }

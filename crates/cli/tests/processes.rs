@@ -15,8 +15,9 @@ use lazaret::{
     pvf::{self, Settings},
 };
 use support::{
-    PROGRAM, block, builder, descendants, endless, ends_within, held, host, kill, pidfd, refusal,
-    returned, running_job, settings, skipped, started, starting, trivial, until,
+    PROGRAM, block, builder, descendants, endless, ends_within, held, host, kill, pidfd,
+    process_ends_within, refusal, returned, running_job, settings, skipped, started, starting,
+    trivial, until,
 };
 use tokio::sync::Mutex;
 
@@ -186,7 +187,7 @@ async fn a_host_killed_mid_job_leaves_nothing_behind() {
     assert!(left.len() >= 2, "a worker and its job at least");
     program.kill().unwrap();
     for (process, handle) in &left {
-        assert!(ends_within(handle, SECOND), "{process:?} outlived its host");
+        assert!(process_ends_within(process, handle, SECOND), "{process:?} outlived its host");
     }
     program.wait().unwrap();
 }
@@ -212,7 +213,9 @@ async fn a_standby_job_that_dies_is_reaped_at_once_and_replaced_once() {
     let standby = |but: i32| {
         let all = descendants(me());
         let worker = all.iter().find(|one| one.parent == me() && one.name.contains("execute"))?;
-        all.iter().find(|one| one.parent == worker.pid && one.pid != but).map(|one| one.pid)
+        all.iter()
+            .find(|one| one.parent == worker.pid && !one.is_keeper && one.pid != but)
+            .map(|one| one.pid)
     };
     let first = until("a standby job", || standby(0)).await;
     kill(first);

@@ -10,8 +10,8 @@ use lazaret::{
     pvf::{Block, Settings, Validated},
 };
 use support::{
-    PROGRAM, block, builder, descendants, endless, ends_within, guest, held, kill, pidfd, returned,
-    running_job, sample, settings, started, trivial, until,
+    PROGRAM, block, builder, descendants, endless, ends_within, guest, held, kill, pidfd,
+    process_ends_within, returned, running_job, sample, settings, started, trivial, until,
 };
 use tokio::{sync::Mutex, task::JoinHandle};
 
@@ -214,7 +214,7 @@ async fn workers_that_cannot_start_are_a_fault_to_each_who_asks_and_soon() {
     // The file that the host holds open is emptied: from now on it is no program.
     let all = held(me());
     all.iter().filter(|(process, _)| process.parent == me()).for_each(|(one, _)| kill(one.pid));
-    assert!(all.iter().all(|(_, handle)| ends_within(handle, SECOND)));
+    assert!(all.iter().all(|(one, handle)| process_ends_within(one, handle, SECOND)));
     std::fs::File::options().write(true).truncate(true).open(&program).unwrap();
     let begin = Instant::now();
     for _ in 0..100 {

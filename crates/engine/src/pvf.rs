@@ -82,7 +82,11 @@ pub struct Instance {
     heap_base: Option<Global>,
     entry: Option<TypedFunc<(u32, u32), u64>>,
     stack_bytes: usize,
+    before_input: Option<BeforeInput>,
 }
+
+/// Does what it likes about memory that an input is about to be written to, all of it.
+pub type BeforeInput = fn(&mut [u8]);
 
 impl std::fmt::Debug for Instance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -125,7 +129,16 @@ impl Instance {
             entry: instance.get_typed_func(&mut store, "validate_block").ok(),
             store,
             stack_bytes,
+            before_input: None,
         })
+    }
+
+    /// Has this called when the place of the input is known, as for asking for large pages: the engine
+    /// itself makes no system call.
+    #[must_use]
+    pub fn before_input(mut self, call: BeforeInput) -> Self {
+        self.before_input = Some(call);
+        self
     }
 
     /// Room on the stack for a call and for what leads to it.
@@ -140,7 +153,7 @@ impl Instance {
     }
 
     fn call(self, pieces: &Pieces<'_>) -> Result<Reply, ExecuteError> {
-        let Self { mut store, start, memory, heap_base, entry, .. } = self;
+        let Self { mut store, start, memory, heap_base, entry, before_input, .. } = self;
         if let Some(start) = start {
             start.call(&mut store, ()).map_err(|error| end(&error))?;
         }
@@ -148,7 +161,7 @@ impl Instance {
         let memory = memory.ok_or(missing("memory"))?;
         ready_heap(&mut store, memory, heap_base)?;
         let entry = entry.ok_or(missing("validate_block"))?;
-        let (pointer, length) = pieces.write(&mut store)?;
+        let (pointer, length) = pieces.write(&mut store, before_input)?;
         let returned = entry.call(&mut store, (pointer, length)).map_err(|error| end(&error))?;
         reply(store, memory, returned)
     }
@@ -239,11 +252,18 @@ impl<'a> Pieces<'a> {
     }
 
     /// Puts the input on the guest's heap: the one time it is copied.
-    fn write(&self, store: &mut Store<State>) -> Result<(u32, u32), ExecuteError> {
+    fn write(
+        &self,
+        store: &mut Store<State>,
+        before: Option<BeforeInput>,
+    ) -> Result<(u32, u32), ExecuteError> {
         let bytes = self.0.iter().map(|piece| piece.len() as u64).sum();
         let length = checked_length(bytes)?;
         let written = Guest::enter(store).and_then(|mut guest| {
             let start = guest.allocate(length)?;
+            if let Some(before) = before {
+                before(guest.bytes_mut(start, length)?);
+            }
             let mut pointer = start;
             for piece in &self.0 {
                 guest.write(pointer, piece)?;

@@ -66,7 +66,7 @@ pub(crate) enum Asked {
 pub(crate) enum Waiting {
     /// The final system-call filter was on: it has no call that blocks.
     Impossible,
-    /// The filter was off.
+    /// The filter was off, or the job was the copy of a template.
     Possible,
 }
 

@@ -57,6 +57,7 @@ pub mod pvf;
 mod queue;
 mod request;
 mod retry;
+mod to_its_end;
 mod verdict;
 mod words;
 mod worker;

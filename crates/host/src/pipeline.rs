@@ -9,6 +9,7 @@ use std::{
 
 use lazaret_wire::{
     evidence::{self, Stop},
+    frame::Readiness,
     work::{Execute, Inspect, Prepare, Work},
 };
 use tokio::{sync::oneshot, time::timeout_at};
@@ -22,7 +23,7 @@ use crate::{
     breaker::is_death,
     canary,
     host::{Call, Shared},
-    judge::{Asked, Judged, Outcome, judge},
+    judge::{Asked, Judged, Outcome, Waiting, judge},
     lanes::{
         Lane,
         preparation::{ASKED, CRITICAL, HEADS_UP},
@@ -30,6 +31,7 @@ use crate::{
     machine::MachineLoad,
     request::{Output, RequestId, or_never},
     retry::pause_before_retry,
+    to_its_end::ToItsEnd,
     worker::{Pool, Urgency},
 };
 
@@ -362,7 +364,7 @@ async fn save(host: &Shared, key: Key, code: &Code, blob: &Blob, facts: PrepareF
 }
 
 /// Runs one job on a leased worker and judges it. When this future is dropped the work is withdrawn:
-/// the conversation goes on in its own task just long enough to have the job killed and reaped.
+/// the conversation goes on in a task of its own just long enough to have the job killed and reaped.
 async fn run<A>(host: &Shared, pool: &Pool, urgency: &Urgency, order: Order<A>) -> Ran
 where
     A: FnOnce() -> io::Result<Vec<Blob>>,
@@ -391,11 +393,9 @@ where
         let answer = lease.run(request, &work, &descriptors, &mut withdrawn).await;
         (answer, lease)
     };
-    let conversation = tokio::spawn(conversation.in_current_span());
-    let (answer, lease) = match conversation.await {
-        Ok((Ok(answer), lease)) => (answer, lease),
-        Ok((Err(fault), _)) => return fault.into(),
-        Err(_) => return Fault::ShuttingDown.into(),
+    let (answer, lease) = match ToItsEnd::new(conversation.in_current_span()).await {
+        (Ok(answer), lease) => (answer, lease),
+        (Err(fault), _) => return fault.into(),
     };
     let mut ran = Ran { blob: answer.blob, ..Ran::from(Fault::ShuttingDown) };
     if let Outcome::Ended(ended, _) = &answer.outcome {
@@ -406,7 +406,13 @@ where
         ran.log.clone_from(&ended.log);
         ran.log_lines_dropped = ended.log_lines_dropped;
     }
-    ran.concluded = judge(asked, &limits, host.waiting, answer.outcome);
+    let waiting = match answer.readiness {
+        // Until its last doors it held what its template did, the template's channel for one, and code of
+        // an artifact that a compiler was made to forge could have waited there.
+        Readiness::Loaded => Waiting::Possible,
+        Readiness::Absent | Readiness::Standby => host.waiting,
+    };
+    ran.concluded = judge(asked, &limits, waiting, answer.outcome);
     if let Err(Fault::Stalled { turn, load, .. }) = &mut ran.concluded {
         *turn = answer.turn.unwrap_or_default();
         *load = MachineLoad::now();

@@ -188,8 +188,9 @@ pub enum NoGreeting {
     OtherEngine,
     /// Jobs by which it was to see whether the jail holds were killed by somebody else.
     #[error(
-        "the probe job by which it sees whether the jail holds was killed by signal {signal}, {times} \
-         times in a row, and not by this program"
+        "the probe job by which it sees whether the jail holds was killed by signal {signal}{}, and not \
+         by this program",
+        if *.times > 1 { format!(", {} times in a row", .times) } else { String::new() }
     )]
     ProbeKilled {
         /// The signal (signal(7)).

@@ -17,7 +17,7 @@ use crate::filter::{self, Filters};
 use crate::fork::JobStart;
 use crate::layer::{During, Layer, Layers, Record, Refusal, StepError};
 use crate::steps::clocks::{self, ClockPages};
-use crate::steps::{descriptors, identity, limits, privileges, processor};
+use crate::steps::{descriptors, file_rights, identity, limits, privileges, processor};
 use crate::{allocator, markers, sys};
 
 /// The job's one descriptor: where its work comes from and its reply goes. 0, so that it stays
@@ -115,6 +115,7 @@ pub fn confine(start: JobStart, kind: JobKind, channel: OwnedFd) -> Result<JobJa
     };
 
     record.apply(Layer::JobSession, identity::leave_workers_session)?;
+    record.apply(Layer::JobScope, file_rights::scope_to_self)?;
     record.apply(Layer::JobParentDeath, || {
         set_parent_process_death_signal(Some(Signal::KILL)).during("prctl PR_SET_PDEATHSIG")?;
         // The parent is in another pid namespace, so getppid() cannot tell; but it alone holds
@@ -167,6 +168,7 @@ impl JobJail {
             std::mem::forget(std::mem::replace(ours, channel));
             Ok(())
         })?;
+        record.apply(Layer::JobScope, file_rights::scope_to_self)?;
         record.apply(Layer::JobParentDeath, || {
             set_parent_process_death_signal(Some(Signal::KILL)).during("prctl PR_SET_PDEATHSIG")
         })?;

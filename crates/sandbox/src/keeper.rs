@@ -63,11 +63,13 @@ fn be_keeper(worker: OwnedFd, filter: &Program) -> ! {
     let confined = || -> Result<OwnedFd, Refusal> {
         set_parent_process_death_signal(Some(Signal::KILL)).during("prctl PR_SET_PDEATHSIG")?;
         sys::ignore_children().during("sigaction SIGCHLD")?;
-        let worker = descriptors::keep_channel(worker)?;
-        filter::install(filter)?;
-        Ok(worker)
+        descriptors::keep_channel(worker)
     };
     let Ok(worker) = confined() else { sys::exit_group(1) };
+    // For whoever looks at the machine; the name of the program is the worker's.
+    let _ = rustix::thread::set_name(c"keeper");
+    // Where there are no filters the worker's own, which comes later, says so.
+    let _ = filter::install(filter);
     let word = if rustix::process::getpid().is_init() { FIRST } else { NOT_FIRST };
     let said = rustix::io::write(&worker, &[word]);
     let mut rest = [0];

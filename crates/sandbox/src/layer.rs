@@ -79,6 +79,9 @@ layers! {
     /// Job: a session and so a process group of its own, or `kill(0)` would reach its worker
     /// (`setsid(2)`): a group crosses the border of a pid namespace.
     JobSession = "job-session",
+    /// Job: signals and abstract sockets of nobody else, not even of its worker's other jobs
+    /// (`landlock(7)`, scopes).
+    JobScope = "job-scope",
     /// Job: killed with its worker.
     JobParentDeath = "job-parent-death",
     /// Job: no capability at all.

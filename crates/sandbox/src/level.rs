@@ -86,7 +86,8 @@ fn need(layer: Layer) -> Need {
         | Layer::PidNamespace => Need::Strict,
 
         // "Offered" is here: delegated to the host. What is not says ENODEV.
-        Layer::JobCgroup
+        Layer::JobScope
+        | Layer::JobCgroup
         | Layer::CgroupLimits
         | Layer::CgroupNamespace
         | Layer::SessionKeyring

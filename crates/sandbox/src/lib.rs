@@ -94,4 +94,17 @@ mod sys;
 pub mod watch;
 pub mod worker;
 
+/// The least of a large page of x86-64, in bytes.
+const LARGE_PAGE_BYTES: usize = 2 * 1024 * 1024;
+
+/// Asks for large pages (`madvise(2)`, `MADV_HUGEPAGE`) for memory that is about to be written, all of it: a
+/// page fault for two megabytes and not for each four kilobytes. Where there are none nothing is changed,
+/// nor for memory that is too small to hold one.
+pub fn ask_for_large_pages(region: &mut [u8]) {
+    if region.len() >= 2 * LARGE_PAGE_BYTES {
+        // Whether or not the kernel follows it.
+        let _ = sys::advise_large_pages(region);
+    }
+}
+
 pub use allocator::{JobAllocator, heap_bytes_peak, limit_heap};

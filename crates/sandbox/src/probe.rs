@@ -17,12 +17,17 @@ pub const PROBES_MAX: u32 = 3;
 /// Every probe for one purpose was killed by somebody else. No filter kills by this signal, which
 /// is SIGKILL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a probe job was killed by signal {signal}, {times} times in a row")]
+#[error("a probe job was killed by signal {signal}{}", in_a_row(*.times))]
 pub struct ProbeKilled {
     /// Its number (`signal(7)`).
     pub signal: i32,
     /// How many probes it were.
     pub times: u32,
+}
+
+/// Nothing, of one.
+fn in_a_row(times: u32) -> String {
+    if times > 1 { format!(", {times} times in a row") } else { String::new() }
 }
 
 /// What a step that made a probe failed at.

@@ -17,6 +17,8 @@ pub(crate) struct Process {
     pub(crate) pid: i32,
     parent: i32,
     is_dead: bool,
+    /// The first process of the pid namespace of a worker's jobs.
+    is_keeper: bool,
 }
 
 impl Process {
@@ -62,7 +64,7 @@ impl Held {
             is_writing: descriptors.keys().any(|kind| kind.starts_with(&*cache_name)),
             descriptors,
             workers: workers.len(),
-            jobs: living.len() - workers.len(),
+            jobs: living.iter().filter(|one| !one.is_worker() && !one.is_keeper).count(),
             dead: dead.len(),
             host_bytes: private_bytes(me()),
             worker_bytes: workers.iter().map(|one| private_bytes(one.pid)).max().unwrap_or(0),
@@ -90,8 +92,8 @@ impl Held {
         must_be("workers", self.workers, workers);
         must_be("dead processes", self.dead, 0);
         must_be("strange files in the cache", self.strange_files, 0);
-        // A worker that calls has one more while it expects a call.
-        let standby = workers..=workers + EXECUTE_WORKERS;
+        // A worker that calls has two more while it expects a call: a template and a copy.
+        let standby = workers..=workers + 2 * EXECUTE_WORKERS;
         if !standby.contains(&self.jobs) {
             wrong.push(format!("{} standby jobs, not {standby:?}", self.jobs));
         }
@@ -194,9 +196,11 @@ pub(crate) fn processes() -> Vec<Process> {
 pub(crate) fn process(pid: i32) -> Option<Process> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name stands in parentheses and may hold anything.
-    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    let (name, fields) = stat.rsplit_once(") ")?;
+    let is_keeper = name.ends_with("(keeper");
+    let mut fields = fields.split(' ');
     let is_dead = fields.next()? == "Z";
-    Some(Process { pid, parent: fields.next()?.parse().ok()?, is_dead })
+    Some(Process { pid, parent: fields.next()?.parse().ok()?, is_dead, is_keeper })
 }
 
 /// Bytes resident of no file (proc_pid_status(5), `RssAnon`); 0 of a process that has ended.

@@ -12,6 +12,7 @@ use std::{
 
 use lazaret_engine::{Artifact, Engine, ExecuteError, LogSink, pvf};
 use lazaret_sandbox::{
+    ask_for_large_pages,
     fork::{Copied, copy_job},
     job::{self, JobJail},
     markers,
@@ -154,7 +155,7 @@ fn call(mut jail: JobJail, loaded: Loaded, work: &Execute, input: OwnedFd) -> ! 
     let Some(input) = claims::pvf_input(&work.input, &mapped) else {
         end_unable(&jail, "its input is shorter than the parent head in it");
     };
-    match guest.instance.and_then(|instance| instance.validate_block(input)) {
+    match called(guest.instance, input) {
         Err(error) => end(&jail, &[], claims::of_execution(error, &work.params)),
         Ok(reply) if reply.output().len() as u64 > u64::from(work.limits.output_bytes) => {
             let limit_bytes = work.limits.output_bytes.into();
@@ -164,6 +165,13 @@ fn call(mut jail: JobJail, loaded: Loaded, work: &Execute, input: OwnedFd) -> ! 
             end(&jail, reply.output(), Claim::Returned { memory_pages: reply.memory_pages() })
         }
     }
+}
+
+fn called(
+    instance: Result<pvf::Instance, ExecuteError>,
+    input: pvf::Input<'_>,
+) -> Result<pvf::Reply, ExecuteError> {
+    instance?.before_input(ask_for_large_pages).validate_block(input)
 }
 
 /// Sends each line to the worker as it comes, so that a guest that dies later was heard.

@@ -29,8 +29,8 @@ pub struct Trial {
     pub left_out: Vec<Layer>,
     /// How machine code is run.
     pub native: Native,
-    /// Whether every job loads its artifact before it is handed its call.
-    pub loads_ahead: bool,
+    /// Whether every job that calls is the copy of a template.
+    pub copies_always: bool,
 }
 
 /// How machine code is run in a job.

@@ -148,7 +148,10 @@ impl Standby {
 
     /// Looks for a copy that died before it said who it is.
     fn reap_strangers(&mut self) -> io::Result<()> {
-        self.stranger_looks = self.stranger_looks.saturating_sub(1);
+        if self.stranger_looks == 0 {
+            return Ok(());
+        }
+        self.stranger_looks -= 1;
         let template = self.template.iter().flat_map(|(template, _)| template.children());
         let idle = self.idle.iter().map(|job| &job.child);
         reap_stranger(template.chain(idle)).map(drop)

@@ -84,7 +84,7 @@ fn prepare_to_serve(
 ) -> Result<(Worker, Vec<Layer>), (HostLink, Hello)> {
     let left_out = trial.as_ref().map(|trial| trial.left_out.clone());
     let policy = policy(start).leaving_out(&left_out.unwrap_or_default());
-    let standby = Standby::new(trial.as_ref().is_some_and(|trial| trial.loads_ahead));
+    let standby = Standby::new(trial.as_ref().is_some_and(|trial| trial.copies_always));
     let native = trial.map(|trial| trial.native);
     let ready = || -> Result<_, Hello> {
         markers::install().map_err(broken)?;

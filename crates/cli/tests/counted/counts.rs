@@ -106,7 +106,7 @@ impl Display for Counts {
             ("on the way: worker", self.worker),
             ("on the way: job", self.job),
             ("meanwhile: worker", self.worker_meanwhile),
-            ("meanwhile: the next standby job", self.standby),
+            ("meanwhile: the next copy and its template", self.standby),
         ];
         for (what, Share { calls, bytes, faults }) in rows {
             writeln!(f, "  {what:<34}{calls:>8}{bytes:>12}{faults:>10}")?;

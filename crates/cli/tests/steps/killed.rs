@@ -17,7 +17,7 @@ use crate::{
         Did::{Made, Named, Received, Sent, Started, Synced, Written},
         Host, RETURNED, Stage, Step, is_answered, is_possible, memory_files, step,
     },
-    support::{self, ends_within, entries},
+    support::{self, entries, process_ends_within},
 };
 
 /// How long anything may outlive a kill.
@@ -94,7 +94,7 @@ impl Host {
 fn all_end_by(deadline: Instant, processes: &[(support::Process, OwnedFd)], step: &Step) {
     for (process, pidfd) in processes {
         let left = deadline.saturating_duration_since(Instant::now());
-        assert!(ends_within(pidfd, left), "{}: {process:?} is left", step.name);
+        assert!(process_ends_within(process, pidfd, left), "{}: {process:?} is left", step.name);
     }
 }
 

@@ -108,18 +108,17 @@ fn jail(output: &str) -> serde_json::Value {
     answer["jail"].clone()
 }
 
-/// The first job of a worker looks at its pid namespace, and the next that lives goes through the whole
-/// jail. The level is the weak one, at which a layer that is off is no fault: not even there may a probe
+/// The first process that a worker makes is the keeper of its jobs' pid namespace, for which there is no
+/// other; the next goes through the whole jail, and is made again. The level is the weak one, at which a layer that is off is no fault: not even there may a probe
 /// that was killed cost a layer.
 #[test]
 fn a_probe_that_is_killed_is_made_again_and_is_never_a_missing_layer() {
-    let cases: [(&[u32], i32); 6] = [
+    let cases: [(&[u32], i32); 5] = [
         (&[], RETURNED),
-        (&[1], RETURNED),
-        (&[1, 2], RETURNED),
+        (&[2], RETURNED),
         (&[2, 3], RETURNED),
-        (&[1, 2, 3], FAULT),
         (&[2, 3, 4], FAULT),
+        (&[1], FAULT),
     ];
     if !is_possible(cases.len()) {
         return;
@@ -141,7 +140,10 @@ fn a_probe_that_is_killed_is_made_again_and_is_never_a_missing_layer() {
                 return skipped(cases.len() - 1, "kills of probe jobs: no pid namespace");
             }
         } else {
-            let seen = "was killed by signal 9, 3 times in a row";
+            let seen = match numbers {
+                [1] => "was killed by signal 9, and not by this program",
+                _ => "was killed by signal 9, 3 times in a row",
+            };
             assert!(output.contains(seen) && !output.contains("jail is"), "{numbers:?}: {output}");
         }
     }

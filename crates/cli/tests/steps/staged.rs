@@ -134,7 +134,7 @@ impl Stage {
         }
         if step.at.0 == Received {
             until("a standby job", || {
-                descendants(pid).iter().find(|one| one.parent != pid).cloned()
+                descendants(pid).into_iter().find(|one| one.parent != pid && !one.is_keeper)
             })
             .await;
         }

@@ -119,6 +119,8 @@ pub struct Process {
     pub pid: i32,
     pub parent: i32,
     pub name: String,
+    /// Whether it is the first process of the pid namespace of a worker's jobs.
+    pub is_keeper: bool,
     /// Clock ticks of CPU time so far.
     pub ticks: u64,
     /// When it began, in clock ticks since the machine did.
@@ -159,7 +161,8 @@ fn process(pid: i32) -> Option<Process> {
     };
     let ticks = fields[11].parse::<u64>().ok()? + fields[12].parse::<u64>().ok()?;
     let (parent, began) = (fields[1].parse().ok()?, fields[19].parse().ok()?);
-    Some(Process { pid, parent, name, ticks, began })
+    let is_keeper = before.ends_with("(keeper");
+    Some(Process { pid, parent, name, is_keeper, ticks, began })
 }
 
 /// All processes that descend from `ancestor`, each with a handle that outlives it. One that ends
@@ -206,6 +209,24 @@ fn pidfd_of(pid: i32) -> rustix::io::Result<OwnedFd> {
 pub fn ends_within(pidfd: &OwnedFd, time: Duration) -> bool {
     let time = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() };
     poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&time)).expect("poll") == 1
+}
+
+/// The same of a process by its name. The first of a pid namespace ends when the others in it have been
+/// reaped, which after their worker's death is for the machine's init to do; what counts here is that it
+/// has given up its memory, which is when it runs no more (proc_pid_statm(5)).
+pub fn process_ends_within(process: &Process, pidfd: &OwnedFd, time: Duration) -> bool {
+    let begin = Instant::now();
+    let runs_no_more = || {
+        let statm = fs::read_to_string(format!("/proc/{}/statm", process.pid));
+        statm.is_ok_and(|sizes| sizes.starts_with("0 "))
+    };
+    while process.is_keeper && begin.elapsed() < time {
+        if runs_no_more() || ends_within(pidfd, Duration::ZERO) {
+            return true;
+        }
+        std::thread::yield_now();
+    }
+    ends_within(pidfd, time.saturating_sub(begin.elapsed()))
 }
 
 pub fn kill(pid: i32) {

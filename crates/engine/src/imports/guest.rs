@@ -72,14 +72,16 @@ impl<C: AsContextMut<Data = State>> Guest<C> {
     }
 
     pub(crate) fn write(&mut self, pointer: u32, bytes: &[u8]) -> Result<(), Refusal> {
+        self.bytes_mut(pointer, bytes.len() as u32)?.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    pub(crate) fn bytes_mut(&mut self, pointer: u32, length: u32) -> Result<&mut [u8], Refusal> {
         let start = pointer as usize;
-        let length = bytes.len();
         self.memory
             .data_mut(&mut self.context)
-            .get_mut(start..start.saturating_add(length))
-            .ok_or(Refusal::OutOfBounds { pointer, length: length as u32 })?
-            .copy_from_slice(bytes);
-        Ok(())
+            .get_mut(start..start.saturating_add(length as usize))
+            .ok_or(Refusal::OutOfBounds { pointer, length })
     }
 
     pub(crate) fn state(&mut self) -> &mut State {

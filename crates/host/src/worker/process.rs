@@ -22,7 +22,10 @@ use lazaret_wire::{
     },
     work::Work,
 };
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::oneshot,
+    time::{error::Elapsed, timeout},
+};
 
 use super::{
     layers,
@@ -156,7 +159,7 @@ impl Process {
         let wall = Duration::from_micros(work.limits().wall_micros);
         let wait = wall.saturating_add(self.patience.answer);
         let answer = tokio::select! {
-            answer = timeout(wait, self.answer_or_look(number, work)) => answer,
+            answer = self.answer_or_look(number, work, wait) => answer,
             _ = withdrawn => self.withdraw(number, work).await,
         };
         match answer {
@@ -181,11 +184,7 @@ impl Process {
         }
     }
 
-    async fn withdraw(
-        &self,
-        number: u64,
-        work: &Work,
-    ) -> Result<io::Result<Answer>, tokio::time::error::Elapsed> {
+    async fn withdraw(&self, number: u64, work: &Work) -> Result<io::Result<Answer>, Elapsed> {
         let frame = encode(&ToWorker::Withdraw).unwrap_or_default();
         timeout(self.patience.withdrawal, async {
             self.link.send(&frame, &[]).await?;
@@ -196,16 +195,20 @@ impl Process {
 
     /// The answer. One that is nearly overdue comes with what the kernel says of the job meanwhile: when
     /// it has come, there is no job any more.
-    async fn answer_or_look(&self, number: u64, work: &Work) -> io::Result<Answer> {
+    async fn answer_or_look(
+        &self,
+        number: u64,
+        work: &Work,
+        wait: Duration,
+    ) -> Result<io::Result<Answer>, Elapsed> {
         let late = Duration::from_micros(work.limits().wall_micros) / 10 * LATE_TENTHS;
         let mut answering = pin!(self.answer(number, work));
-        match timeout(late, &mut answering).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                let turn = Some(turn::of_job_of(self.child.id()));
-                Ok(Answer { turn, ..answering.await? })
-            }
+        if let Ok(answer) = timeout(late, &mut answering).await {
+            return Ok(answer);
         }
+        let turn = Some(turn::of_job_of(self.child.id()));
+        let answer = timeout(wait.saturating_sub(late), answering).await?;
+        Ok(answer.map(|answer| Answer { turn, ..answer }))
     }
 
     async fn answer(&self, number: u64, work: &Work) -> io::Result<Answer> {

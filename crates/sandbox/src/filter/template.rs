@@ -11,6 +11,8 @@ use crate::sys;
 /// What the loading list has not.
 const ROWS: &[Row] = &[
     row(c::SYS_clone, &[Is(0, sys::COPY_CLONE_FLAGS)], "a copy, a child of the worker"),
+    row(c::SYS_landlock_create_ruleset, &[], "copy: signals of nobody else, not even its template"),
+    row(c::SYS_landlock_restrict_self, &[], "the same"),
     row(c::SYS_dup2, &[Is(1, 0)], "copy: its own channel becomes descriptor 0"),
     row(c::SYS_prctl, &[Is(0, c::PR_SET_PDEATHSIG as u64)], "copy: die with the worker"),
 ];

@@ -123,6 +123,8 @@ const CONFINE: &[Row] = &[
     ),
     row(c::SYS_capset, &[], "job: drop every capability, should there be one"),
     row(c::SYS_capget, &[], "job: see that none is left"),
+    row(c::SYS_landlock_create_ruleset, &[], "job: signals of nobody else"),
+    row(c::SYS_landlock_restrict_self, &[], "the same"),
     row(c::SYS_setsid, &[], "job: a process group of its own"),
     row(c::SYS_dup2, &[Is(1, 0)], "job: the channel becomes descriptor 0"),
     row(c::SYS_close_range, &[], "job: close everything else"),

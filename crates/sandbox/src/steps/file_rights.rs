@@ -29,6 +29,19 @@ pub(crate) fn deny_everything() -> Step {
     check(root.err() == Some(Errno::ACCESS), "opening / fails with EACCES")
 }
 
+/// The first version of Landlock with scopes (Linux 6.12).
+const WITH_SCOPES: i32 = 6;
+
+/// Puts a job into a domain of its own, so that it can signal none but itself: jobs of a worker share a pid
+/// namespace, and the worker's domain.
+pub(crate) fn scope_to_self() -> Step {
+    let version = sys::landlock_version().during("landlock_create_ruleset")?;
+    if version < WITH_SCOPES {
+        return Err(Refusal { call: "a Landlock scope", errno: libc::ENOSYS });
+    }
+    sys::landlock_scope_to_self().during("landlock_restrict_self with a scope")
+}
+
 fn restrict() -> Result<RulesetStatus, landlock::RulesetError> {
     let status = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)

@@ -10,6 +10,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use libc as c;
 
@@ -24,7 +25,26 @@ pub(crate) const NAMES: [&str; 5] = [
     "no_path_leads_from_a_cgroup_to_the_machine",
 ];
 
+/// How long what is being killed may stay in a group.
+const EMPTY_MAX: Duration = Duration::from_secs(10);
+
 /// Plays a case in a group that is made for it.
+fn removed_when_empty(group: &Path) -> io::Result<()> {
+    let begun = Instant::now();
+    loop {
+        match fs::remove_dir(group) {
+            Err(error) if is_busy(&error) && begun.elapsed() < EMPTY_MAX => {
+                std::thread::yield_now()
+            }
+            done => return done,
+        }
+    }
+}
+
+fn is_busy(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(c::EBUSY)
+}
+
 pub(crate) fn play(identity: &Identity, name: &str) -> Outcome {
     let group = match make_group() {
         Ok(group) => group,
@@ -38,8 +58,9 @@ pub(crate) fn play(identity: &Identity, name: &str) -> Outcome {
     fs::write(own.join("cgroup.procs"), &me).expect("own process back");
     let log = read_log(&mut worker);
     let ended = worker.wait().expect("own child");
+    // The keeper ends when its worker has, which is a moment later.
     let removed =
-        ["own", "jobs", ""].iter().try_for_each(|below| fs::remove_dir(group.join(below)));
+        ["own", "jobs", ""].iter().try_for_each(|below| removed_when_empty(&group.join(below)));
     if let Some(refusal) = log.lines().find(|line| line.starts_with("refused ")) {
         return Outcome::Skipped(refusal.to_owned());
     }
