@@ -19,7 +19,7 @@ use crate::judge::OomKill;
 
 /// Processes in the jobs' group: the job, two that wait for work, and the job before while the kernel
 /// puts that away.
-const JOB_PROCESSES_MAX: &str = "4";
+const JOB_PROCESSES_MAX: &str = "6";
 /// What a job takes that its own limit (`RLIMIT_DATA`) does not count and that is not the guest's:
 /// its stack, page tables, the program's own pages, buffers of the kernel. That limit is met first.
 const JOB_OVERHEAD_BYTES: u64 = 128 << 20;
