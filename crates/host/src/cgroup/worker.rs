@@ -17,8 +17,8 @@ use super::{
 };
 use crate::judge::OomKill;
 
-/// Processes in the jobs' group: the job, two that wait for work, and the job before while the kernel
-/// puts that away.
+/// Processes in the jobs' group: the job, one that waits for any work, a template and its copy, and the
+/// job and template before while the kernel puts those away.
 const JOB_PROCESSES_MAX: &str = "6";
 /// What a job takes that its own limit (`RLIMIT_DATA`) does not count and that is not the guest's:
 /// its stack, page tables, the program's own pages, buffers of the kernel. That limit is met first.
