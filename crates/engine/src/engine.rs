@@ -13,6 +13,7 @@ use crate::artifact::{Artifact, LoadError};
 use crate::compressed;
 use crate::imports::{self, State};
 use crate::params::Params;
+use crate::program::Program;
 
 /// Raised whenever this crate changes what it does to code before Wasmtime sees it.
 const FORMAT_VERSION: u32 = 2;
@@ -99,6 +100,21 @@ impl Engine {
         // The image of the initial memory is found now and not in the first call.
         module.initialize_copy_on_write_image().map_err(link)?;
         self.link(module).map_err(link)
+    }
+
+    /// Maps an artifact of [`Profile::Plain`](crate::Profile) or [`Profile::Wasi`](crate::Profile)
+    /// and links it. All that [`load`](Self::load) says is true here.
+    ///
+    /// # Safety
+    ///
+    /// As for [`load`](Self::load).
+    #[allow(unsafe_code)]
+    pub unsafe fn load_program(
+        &self,
+        _artifact: File,
+        _params: &Params,
+    ) -> Result<Program, LoadError> {
+        todo!()
     }
 
     /// Links a module to the host functions, with stubs for what they lack.

@@ -43,6 +43,12 @@ pub enum PrepareError {
     /// The engine was built for another native stack size than these params ask for.
     #[error("the engine was built for other params")]
     WrongEngine,
+    /// The params ask for what the profile does not have.
+    #[error("this profile has no {what}")]
+    NotOfProfile {
+        /// What it does not have.
+        what: &'static str,
+    },
     /// The code is larger than allowed.
     #[error("the code has {bytes} bytes, {bytes_max} are allowed")]
     CodeTooLarge {

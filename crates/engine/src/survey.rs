@@ -73,8 +73,8 @@ pub(crate) fn survey<'a>(wasm: &'a [u8], params: &Params) -> Result<Survey<'a>, 
 /// MVP with mutable globals and floats, and what the params add.
 fn allowed_features(params: &Params) -> WasmFeatures {
     let mut features = WasmFeatures::MUTABLE_GLOBAL | WasmFeatures::FLOATS;
-    features.set(WasmFeatures::SIGN_EXTENSION, params.sign_extension);
-    features.set(WasmFeatures::BULK_MEMORY, params.bulk_memory);
+    features.set(WasmFeatures::SIGN_EXTENSION, params.features.sign_extension);
+    features.set(WasmFeatures::BULK_MEMORY, params.features.bulk_memory);
     features
 }
 

@@ -49,7 +49,7 @@ fn prepare_all(folder: &Path) {
 }
 
 fn prepare_either_way(engine: &Engine, code: &[u8]) -> bool {
-    let bulk = Params { bulk_memory: true, ..Params::default() };
+    let bulk = Params { features: shared::BULK, ..Params::default() };
     let strict = shared::prepare(engine, code, &Params::default()).is_ok();
     shared::prepare(engine, code, &bulk).is_ok() || strict
 }

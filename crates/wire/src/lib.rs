@@ -14,6 +14,7 @@ pub mod claim;
 pub mod evidence;
 pub mod frame;
 pub mod greeting;
+pub mod image;
 pub mod params;
 pub mod reply;
 pub mod text;

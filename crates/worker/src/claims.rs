@@ -4,8 +4,8 @@
 use std::{error::Error, fs::File};
 
 use lazaret_engine::{
-    Artifact, CodeFormat, CodeLimits, Engine, ExecuteError, ImportTreatment, Inspection, LoadError,
-    LogLevel, LogLine, Params, PrepareError, TrapKind, pvf,
+    Artifact, CodeFormat, CodeLimits, Engine, ExecuteError, Features, ImportTreatment, Inspection,
+    LoadError, LogLevel, LogLine, Params, PrepareError, TrapKind, pvf,
 };
 use lazaret_wire::{
     claim::{self, Claim, CodeStep, IMPORTS_MAX, NAME_BYTES_MAX, REFUSALS_MAX, Refusal},
@@ -20,12 +20,16 @@ pub(crate) fn engine_params(params: &params::Params) -> Params {
         memory_pages_max: params.memory_pages_max,
         stack_logical_max: params.stack_logical_max,
         stack_native_bytes_max: params.stack_native_bytes_max,
-        bulk_memory: params.bulk_memory,
-        sign_extension: params.sign_extension,
+        features: Features {
+            bulk_memory: params.bulk_memory,
+            sign_extension: params.sign_extension,
+            ..Features::PVF
+        },
         code_format: match params.code_format {
             params::CodeFormat::Binary => CodeFormat::Binary,
             params::CodeFormat::Text => CodeFormat::Text,
         },
+        ..Params::default()
     }
 }
 
@@ -84,9 +88,11 @@ pub(crate) fn of_execution(error: ExecuteError, params: &params::Params) -> Clai
         ExecuteError::Instantiate { .. } | ExecuteError::MissingExport { .. } => {
             return Claim::ArtifactUnusable(text);
         }
-        ExecuteError::WrongEngine | ExecuteError::MachineMemory { .. } => {
-            return Claim::Unable(text);
-        }
+        ExecuteError::WrongEngine
+        | ExecuteError::NotMetered
+        | ExecuteError::MachineMemory { .. } => return Claim::Unable(text),
+        // Of profiles that no job runs yet.
+        _ => Refusal::Trap { kind: claim::TrapKind::Other, message: text },
     })
 }
 
@@ -95,7 +101,9 @@ pub(crate) fn of_preparation(error: PrepareError) -> Claim {
     use PrepareError as E;
     let reason = with_causes(&error);
     let step = match error {
-        E::CodeTooLarge { .. } | E::Decompress(_) | E::Text { .. } => CodeStep::Decode,
+        E::NotOfProfile { .. } | E::CodeTooLarge { .. } | E::Decompress(_) | E::Text { .. } => {
+            CodeStep::Decode
+        }
         E::Invalid { .. } | E::Limit { .. } | E::Unsupported { .. } => CodeStep::Validate,
         E::ImportModule { .. }
         | E::ImportKind { .. }

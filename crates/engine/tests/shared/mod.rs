@@ -11,8 +11,12 @@ use std::rc::Rc;
 
 use lazaret_engine::pvf::{Input, Reply, validate_block};
 use lazaret_engine::{
-    Artifact, CodeFormat, CodeLimits, Engine, ExecuteError, Params, PrepareError, Prepared,
+    Artifact, CodeFormat, CodeLimits, Engine, ExecuteError, Features, Params, PrepareError,
+    Prepared,
 };
+
+/// What a chain allows that allows bulk memory.
+pub(crate) const BULK: Features = Features { bulk_memory: true, ..Features::PVF };
 
 /// The default params for code written as text.
 pub(crate) fn text_params() -> Params {

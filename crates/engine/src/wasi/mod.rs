@@ -1,0 +1,14 @@
+//! WASI preview 1 without an operating system: all that a program sees is in this process's memory.
+//!
+//! The caller builds a [`World`] and gives it to an [`Instance`](crate::program::Instance). Bytes of
+//! standard streams, and real time and randomness where they are asked for, come and go through its
+//! [`Outside`]; nothing else leaves. Both `wasi_snapshot_preview1` and the older `wasi_unstable` are
+//! provided.
+
+mod tree;
+mod world;
+
+pub use tree::{Tree, TreeError};
+pub use world::{
+    Clock, ClockId, Contents, Mount, Nowhere, Outside, Random, Stream, World, WriteError,
+};
