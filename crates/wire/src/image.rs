@@ -175,13 +175,14 @@ impl<'a> Reader<'a> {
         Ok(start..self.at)
     }
 
-    fn number<const N: usize>(&mut self) -> Result<[u8; N], ReadError> {
-        let range = self.take(N as u64)?;
-        self.bytes[range].try_into().map_err(|_| ReadError::Length)
+    /// A little-endian number of so many bytes.
+    fn number(&mut self, bytes: u64) -> Result<u64, ReadError> {
+        let range = self.take(bytes)?;
+        Ok(self.bytes[range].iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 
     fn entry(&mut self) -> Result<Option<Entry<'a>>, ReadError> {
-        let [kind] = self.number()?;
+        let kind = self.number(1)?;
         if kind == 0 {
             let ends = self.at == self.bytes.len();
             return if ends { Ok(None) } else { Err(ReadError::Length) };
@@ -190,10 +191,10 @@ impl<'a> Reader<'a> {
         if self.entries > ENTRIES_MAX {
             return Err(ReadError::Full);
         }
-        let path_bytes = u16::from_le_bytes(self.number()?);
-        let path = self.take(path_bytes.into())?;
+        let path_bytes = self.number(2)?;
+        let path = self.take(path_bytes)?;
         let path = &self.bytes[path];
-        let content_bytes = u64::from_le_bytes(self.number()?);
+        let content_bytes = self.number(8)?;
         let content = self.take(content_bytes)?;
         let target = &self.bytes[content.clone()];
         let node = match kind {
