@@ -20,10 +20,14 @@ use crate::{
 
 /// Starts a host; warns about layers of the jail that are missing.
 pub(crate) async fn start(global: &Global, limits: PrepareLimits) -> Result<Host, Failure> {
+    started(global, builder(global).prepare_limits(limits)).await
+}
+
+/// The same with settings of a verb's own.
+pub(crate) async fn started(global: &Global, builder: Builder) -> Result<Host, Failure> {
     let level = global.jail_level()?;
     let cache = cache_directory(global)?;
-    let builder = builder(global).cache_dir(cache).jail(level).prepare_limits(limits);
-    let host = builder.start().await?;
+    let host = builder.cache_dir(cache).jail(level).start().await?;
     if level != JailLevel::Strict {
         for layer in &host.security().layers {
             if let LayerState::Off { call, errno } = &layer.state {

@@ -24,6 +24,14 @@ use crate::{allocator, markers, sys};
 /// usable when the limit on descriptors is 0.
 pub const CHANNEL: RawFd = 0;
 
+/// A program's standard streams, in a job that has them. Above the numbers that what it is handed takes
+/// meanwhile.
+pub const STDIN: RawFd = 10;
+/// See [`STDIN`].
+pub const STDOUT: RawFd = 11;
+/// See [`STDIN`].
+pub const STDERR: RawFd = 12;
+
 /// What a job is made for; it decides the final list of system calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobKind {
@@ -31,6 +39,35 @@ pub enum JobKind {
     Execute,
     /// Compiles code into an artifact, and loads what it compiled to see that it can be.
     Prepare,
+}
+
+/// A final list of system calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Final {
+    Execute,
+    Streams,
+    StreamsAndClocks,
+    Prepare,
+}
+
+/// The pipes of a program's standard streams.
+#[derive(Debug)]
+pub struct Streams {
+    /// Where it reads, if it may.
+    pub stdin: Option<OwnedFd>,
+    /// Where it writes.
+    pub stdout: OwnedFd,
+    /// Where it writes what is no result.
+    pub stderr: OwnedFd,
+}
+
+/// Whether a program with streams may ask for the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeOfDay {
+    /// No.
+    Hidden,
+    /// By [`time_of_day`] and [`stopwatch`].
+    Told,
 }
 
 /// What a job may use.
@@ -75,6 +112,7 @@ pub enum Clocks {
 pub struct JobJail {
     record: Record,
     kind: JobKind,
+    list: Final,
     channel: OwnedFd,
     clock_pages: Result<ClockPages, Refusal>,
     filters: Rc<Filters>,
@@ -122,7 +160,11 @@ pub fn confine(start: JobStart, kind: JobKind, channel: OwnedFd) -> Result<JobJa
     if kind == JobKind::Execute {
         record.apply(Layer::LoadingFilter, || filter::install(&filters.loading))?;
     }
-    Ok(JobJail { record, kind, channel, clock_pages, filters })
+    let list = match kind {
+        JobKind::Execute => Final::Execute,
+        JobKind::Prepare => Final::Prepare,
+    };
+    Ok(JobJail { record, kind, list, channel, clock_pages, filters })
 }
 
 impl JobJail {
@@ -165,6 +207,29 @@ impl JobJail {
         sys::close_range(CHANNEL + 1, RawFd::MAX)
     }
 
+    /// Puts a program's streams in their places, where its final list lets it use them, and closes every
+    /// other descriptor but the channel: as [`close_all_but_channel`](Self::close_all_but_channel), which
+    /// is for a job without streams.
+    ///
+    /// # Errors
+    /// As `dup2(2)` and `close_range(2)`.
+    pub fn keep_streams(&mut self, streams: Streams, time: TimeOfDay) -> io::Result<Streams> {
+        let Streams { stdin, stdout, stderr } = streams;
+        let unused_to = if stdin.is_some() { STDIN - 1 } else { STDIN };
+        let placed = Streams {
+            stdin: stdin.map(|stdin| sys::move_to_descriptor(stdin, STDIN)).transpose()?,
+            stdout: sys::move_to_descriptor(stdout, STDOUT)?,
+            stderr: sys::move_to_descriptor(stderr, STDERR)?,
+        };
+        sys::close_range(CHANNEL + 1, unused_to)?;
+        sys::close_range(STDERR + 1, RawFd::MAX)?;
+        self.list = match time {
+            TimeOfDay::Hidden => Final::Streams,
+            TimeOfDay::Told => Final::StreamsAndClocks,
+        };
+        Ok(placed)
+    }
+
     /// Makes what was loaded final (docs/jail.md, steps 11 to 13): no change of the text, no new
     /// executable memory, no clock, nothing shared in the processor.
     ///
@@ -205,7 +270,7 @@ impl JobJail {
     /// The first layer that the level requires and the machine refuses.
     pub fn enter_final_filter(&mut self) -> Result<(), StepError> {
         self.record.apply(Layer::NoNewDescriptors, limits::refuse_descriptors)?;
-        let program = self.filters.of(self.kind);
+        let program = self.filters.of(self.list);
         self.record.apply(Layer::JobFilter, || filter::install(program))
     }
 }
@@ -213,4 +278,14 @@ impl JobJail {
 /// Ends the job at once, running no destructor: the one way out.
 pub fn end(status: i32) -> ! {
     sys::exit_group(status)
+}
+
+/// The time since 1970, in a job to which it is told.
+pub fn time_of_day() -> Duration {
+    sys::clock_time(libc::CLOCK_REALTIME)
+}
+
+/// The time since some moment, in a job to which it is told.
+pub fn stopwatch() -> Duration {
+    sys::clock_time(libc::CLOCK_MONOTONIC)
 }

@@ -16,6 +16,7 @@ pub mod frame;
 pub mod greeting;
 pub mod image;
 pub mod params;
+pub mod program;
 pub mod reply;
 pub mod text;
 pub mod work;

@@ -18,7 +18,7 @@ use lazaret_sandbox::{
 use lazaret_wire::{
     claim::{Claim, Refusal},
     greeting::Role,
-    params::Params,
+    params::{Params, Profile},
     reply::{LOG_LINES_MAX, push_log},
     work::{Execute, Load, Order, Work},
 };
@@ -27,6 +27,7 @@ use crate::{
     claims, hand_over,
     job::{Runners, end, end_unable, job_limits, or_unable, own_engine, seal, write_all},
     native::{self, Native},
+    program,
 };
 
 /// Lines that a job sends before it counts the rest in silence; the worker keeps fewer.
@@ -35,6 +36,8 @@ const LINES_SENT_MAX: usize = 2 * LOG_LINES_MAX;
 /// What waits for its input.
 enum Loaded {
     Guest(Box<Guest>),
+    /// Of a profile other than that of parachain validation functions.
+    Program(Box<program::Loaded>),
     /// Only of an attack.
     Native(Native, OwnedFd),
 }
@@ -53,11 +56,12 @@ pub(crate) fn now(
     work: &Execute,
     descriptors: Vec<OwnedFd>,
 ) -> ! {
-    let Ok([artifact, input]) = <[OwnedFd; 2]>::try_from(descriptors) else {
-        end_unable(&jail, "it was not handed an artifact and an input");
+    let mut descriptors = descriptors.into_iter();
+    let Some(artifact) = descriptors.next() else {
+        end_unable(&jail, "it was not handed an artifact");
     };
     let loaded = load(&mut jail, runners, &work.params, artifact);
-    call(jail, loaded, work, input)
+    call(jail, loaded, work, descriptors.collect())
 }
 
 /// Loads, waits for a call, and calls. A worker that has no such call ends it instead.
@@ -78,10 +82,7 @@ pub(crate) fn ahead(
     if jail.limit_call(&job_limits(&work.limits, 0)).is_err() {
         job::end(markers::EXIT_NOT_CONFINED)
     }
-    let Ok([input]) = <[OwnedFd; 1]>::try_from(descriptors) else {
-        end_unable(&jail, "it was not handed an input");
-    };
-    call(jail, loaded, &work, input)
+    call(jail, loaded, &work, descriptors)
 }
 
 fn load(
@@ -92,6 +93,9 @@ fn load(
 ) -> Loaded {
     if let Some(native) = native.filter(|native| native.takes(&artifact)) {
         return Loaded::Native(native, artifact);
+    }
+    if params.profile != Profile::Pvf {
+        return Loaded::Program(program::load(jail, engine, params, artifact));
     }
     let params = claims::engine_params(params);
     let own_engine = own_engine(jail, engine, &params);
@@ -107,8 +111,13 @@ fn load(
     Loaded::Guest(Box::new(Guest { instance, _artifact: artifact, _own_engine: own_engine }))
 }
 
-fn call(mut jail: JobJail, loaded: Loaded, work: &Execute, input: OwnedFd) -> ! {
+fn call(mut jail: JobJail, loaded: Loaded, work: &Execute, descriptors: Vec<OwnedFd>) -> ! {
+    let mut descriptors = descriptors.into_iter();
+    let Some(input) = descriptors.next() else {
+        end_unable(&jail, "it was not handed an input");
+    };
     let guest = match loaded {
+        Loaded::Program(loaded) => program::call(jail, *loaded, work, input, descriptors),
         Loaded::Native(native, artifact) => native::execute(jail, native, artifact.as_fd(), input),
         Loaded::Guest(guest) => *guest,
     };

@@ -35,8 +35,9 @@ use crate::{
 
 /// Native stack of a job beside the guest's: the engine, host functions, decoders.
 const OWN_STACK_BYTES: u64 = 8 * 1024 * 1024;
-/// Descriptors a job is handed at most, and what its loader needs of them at once.
-const DESCRIPTORS: u32 = 8;
+/// Descriptors a job is handed at most, what its loader needs of them at once, and the places of a
+/// program's streams above them.
+const DESCRIPTORS: u32 = job::STDERR as u32;
 
 /// What runs a guest: the engine, and machine code in its place if this is an attack.
 pub(crate) type Runners<'a> = (&'a Engine, Option<Native>);
