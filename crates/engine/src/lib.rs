@@ -25,6 +25,7 @@ mod prepare;
 pub mod program;
 pub mod pvf;
 mod runtime_version;
+mod stack;
 mod survey;
 mod trap;
 pub mod wasi;

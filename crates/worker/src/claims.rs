@@ -169,6 +169,7 @@ pub(crate) fn of_preparation(error: PrepareError) -> Claim {
         E::Invalid { .. } | E::Limit { .. } | E::Unsupported { .. } => CodeStep::Validate,
         E::ImportModule { .. }
         | E::ImportKind { .. }
+        | E::UnknownImport { .. }
         | E::ImportType { .. }
         | E::MissingExport { .. }
         | E::ExportType { .. } => CodeStep::Interface,

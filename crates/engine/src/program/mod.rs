@@ -7,8 +7,14 @@
 
 mod artifact;
 mod call;
+mod ending;
+mod entry;
 mod instance;
+mod limiter;
+mod words;
 
 pub use artifact::Program;
+pub(crate) use artifact::{Open, State};
 pub use call::{Call, Entry, Input, Output, Usage, Value};
+pub(crate) use ending::Stop;
 pub use instance::Instance;

@@ -3,6 +3,8 @@
 
 #![allow(dead_code)] // Each test file uses its own part.
 
+pub(crate) mod programs;
+
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::Write as _;
@@ -53,12 +55,16 @@ pub(crate) fn prepare(
 }
 
 pub(crate) fn load(engine: &Engine, artifact: &[u8]) -> Artifact {
+    // SAFETY: `artifact` comes from `prepare` in the same process; nobody else has the memfd.
+    unsafe { engine.load(memfd(artifact)) }.expect("a fresh artifact loads")
+}
+
+pub(crate) fn memfd(bytes: &[u8]) -> File {
     let name = "artifact";
     let fd = rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC).expect("a memfd");
     let mut file = File::from(fd);
-    file.write_all(artifact).expect("a memfd takes bytes");
-    // SAFETY: `artifact` comes from `prepare` in the same process; nobody else has the memfd.
-    unsafe { engine.load(file) }.expect("a fresh artifact loads")
+    file.write_all(bytes).expect("a memfd takes bytes");
+    file
 }
 
 /// Prepares text and makes an instance of it, as a prepare job does.
