@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use lazaret_engine::{Engine, Params};
+use lazaret_engine::{Engine, Params, Profile};
 use lazaret_sandbox::{
     fork::JobStart,
     heap_bytes_peak,
@@ -31,6 +31,7 @@ use crate::{
     claims, execute, hand_over,
     layers::{CanaryWord, missing_layer, on_the_wire},
     native::{self, Native},
+    program,
 };
 
 /// Native stack of a job beside the guest's: the engine, host functions, decoders.
@@ -141,9 +142,13 @@ fn run_prepare(
     };
     write_all(artifact.as_fd(), &prepared.artifact);
     // The file itself is tried, and not what was written to it.
-    let loaded = or_unable(&jail, claims::load(engine, File::from(artifact)));
-    if let Err(error) = engine.check(&loaded, &params) {
-        end(&jail, &[], claims::of_preparation(error));
+    if params.profile == Profile::Pvf {
+        let loaded = or_unable(&jail, claims::load(engine, File::from(artifact)));
+        if let Err(error) = engine.check(&loaded, &params) {
+            end(&jail, &[], claims::of_preparation(error));
+        }
+    } else {
+        program::check(&jail, engine, &params, artifact);
     }
     let claim = Claim::Prepared(lazaret_wire::claim::Prepared {
         artifact_bytes: prepared.artifact.len() as u64,

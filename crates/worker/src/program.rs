@@ -53,6 +53,22 @@ pub(crate) fn load(
     Box::new(Loaded { instance, _program: program, _own_engine: own_engine })
 }
 
+/// Loads what was compiled and makes an instance, to see that both can be done. Unlike the code of a
+/// parachain validation function, a program's `start` function does not run before its first call.
+pub(crate) fn check(
+    jail: &JobJail,
+    engine: &Engine,
+    params: &lazaret_engine::Params,
+    artifact: OwnedFd,
+) {
+    let program = or_unable(jail, claims::load_program(engine, File::from(artifact), params));
+    match Instance::new(engine, &program, params) {
+        // Neither is dropped, as the job ends without returning.
+        Ok(instance) => std::mem::forget((instance, program)),
+        Err(error) => end(jail, &[], claims::of_instantiation(&error)),
+    }
+}
+
 /// Gives the program what it is to see, closes the last doors, and calls it.
 pub(crate) fn call(
     mut jail: JobJail,
