@@ -78,7 +78,7 @@ pub enum Profile {
     /// is counted as the network counts it: locals and operands of each frame.
     Pvf,
     /// Exported functions of a module without imports ([`program`](crate::program)). A frame counts
-    /// its locals, its operands at their most, 8, and one for every 16 instructions.
+    /// its locals, its operands at their most, 8, and one for every 8 instructions.
     Plain,
     /// A command or reactor of WASI preview 1 ([`wasi`](crate::wasi)), and else as `Plain`.
     Wasi,

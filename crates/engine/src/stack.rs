@@ -29,7 +29,7 @@ use crate::survey::Survey;
 const FRAME_VALUES: u32 = 8;
 
 /// So many instructions are worth a value.
-const INSTRUCTIONS_PER_VALUE: u32 = 16;
+const INSTRUCTIONS_PER_VALUE: u32 = 8;
 
 /// A function that calls nothing and is worth no more is not counted: only one such frame can be on
 /// the stack at a time.

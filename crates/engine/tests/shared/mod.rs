@@ -3,6 +3,7 @@
 
 #![allow(dead_code)] // Each test file uses its own part.
 
+pub(crate) mod caller;
 pub(crate) mod programs;
 
 use std::cell::RefCell;
