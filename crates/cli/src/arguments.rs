@@ -5,7 +5,11 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use lazaret::{JailLevel, pvf::ExecKind};
 
-use crate::{errors::Failure, run::arguments::Run};
+use crate::{
+    errors::Failure,
+    replay::Replay,
+    run::arguments::{BundleArguments, Run},
+};
 
 /// Run WebAssembly nobody trusts in one-off jailed processes and get a verdict others can act on.
 #[derive(Debug, Parser)]
@@ -65,6 +69,8 @@ pub(crate) enum Verb {
     Pvf(PvfVerb),
     /// Run a program: a WASI command, or an exported function
     Run(Box<Run>),
+    /// Run what a bundle recorded again, and say whether it ends the same
+    Replay(Replay),
     /// Prepare code for later calls, so that they find its artifact in the cache
     Prepare(Files),
     /// The artifact cache: what lies there, whether it is whole, and less of it
@@ -102,7 +108,7 @@ pub(crate) struct Bench {
 #[derive(Debug, Subcommand)]
 pub(crate) enum PvfVerb {
     /// Validate one block and say how to vote
-    Validate(Validate),
+    Validate(Box<Validate>),
     /// Say whether code may be accepted at all: prepare it under the stricter limits
     Precheck(Files),
     /// Say what code is, without compiling it
@@ -206,6 +212,8 @@ pub(crate) struct Validate {
     /// [default: once, after 3 seconds; never for backing]
     #[arg(long, value_enum)]
     pub(crate) retry: Option<RetryChoice>,
+    #[command(flatten)]
+    pub(crate) bundles: BundleArguments,
     #[command(flatten)]
     pub(crate) meaning: Meaning,
 }

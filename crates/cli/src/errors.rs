@@ -31,6 +31,8 @@ pub(crate) enum Failure {
     Argument { argument: &'static str, value: String, accepted: &'static str },
     /// A directory cannot be packed for a program.
     Image(lazaret::program::ImageError),
+    /// A file that was named is no bundle that can be used.
+    Bundle { path: PathBuf, reason: String },
     /// Metrics cannot be served at this address.
     Listen { address: SocketAddr, source: io::Error },
     /// The async runtime did not start.
@@ -73,9 +75,9 @@ impl Failure {
                 })
             );
         }
-        eprintln!("lazaret: {text}");
+        tell!("lazaret: {text}");
         if let Self::Fault { fault: Fault::Jail { .. }, .. } = self {
-            eprintln!(
+            tell!(
                 "lazaret: the jail is what keeps guests from this machine, so nothing was run. \
                  `lazaret doctor` says what is off and how to mend it; --accept-weaker-jail runs \
                  without."
@@ -108,6 +110,9 @@ impl Failure {
             }
             Self::Argument { argument, value, accepted } => {
                 format!("{argument} is {value:?}; {accepted} is accepted")
+            }
+            Self::Bundle { path, reason } => {
+                format!("{} cannot be replayed: {reason}", path.display())
             }
             Self::Image(error) => format!("--dir: {}", with_causes(error)),
             Self::WeakNotAccepted => {

@@ -6,8 +6,8 @@ use crate::{arguments::Verb, report::Ending};
 
 /// Options that come before a verb and take a value.
 const GLOBAL_OPTIONS_WITH_VALUE: [&str; 3] = ["--cache", "--jail", "--cgroup"];
-/// Verbs whose guest has exit codes of its own.
-const VERBS_BESIDE_GUESTS: [&str; 2] = ["run", "replay"];
+/// The verb whose guest has exit codes of its own.
+const VERB_BESIDE_GUESTS: &str = "run";
 
 /// Which exit codes a verb has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub(crate) fn of_parsing(error: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let verb = first_word(env::args_os().skip(1));
-    let is_beside = verb.is_some_and(|verb| VERBS_BESIDE_GUESTS.iter().any(|known| verb == *known));
+    let is_beside = verb.is_some_and(|verb| verb == VERB_BESIDE_GUESTS);
     let codes = if is_beside { Codes::BesideGuests } else { Codes::Own };
     codes.code(Ending::Usage)
 }

@@ -31,7 +31,7 @@ pub(crate) async fn started(global: &Global, builder: Builder) -> Result<Host, F
     if level != JailLevel::Strict {
         for layer in &host.security().layers {
             if let LayerState::Off { call, errno } = &layer.state {
-                eprintln!("lazaret: warning: {} is off: {call} failed ({errno})", layer.name);
+                tell!("lazaret: warning: {} is off: {call} failed ({errno})", layer.name);
             }
         }
     }
@@ -45,7 +45,7 @@ pub(crate) async fn serve_metrics(host: &Host, at: Option<SocketAddr>) -> Result
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     // The port may have been left to the kernel.
     let bound = listener.local_addr().map_err(failed)?;
-    eprintln!("lazaret: metrics at http://{bound}/metrics");
+    tell!("lazaret: metrics at http://{bound}/metrics");
     tokio::spawn(host.serve_metrics(listener));
     Ok(())
 }

@@ -8,6 +8,7 @@
 mod say;
 mod arguments;
 mod bench;
+mod bundle;
 mod cache;
 mod doctor;
 mod errors;
@@ -17,6 +18,7 @@ mod hosting;
 mod many;
 mod prepare;
 mod pvf;
+mod replay;
 mod report;
 mod run;
 
@@ -63,6 +65,7 @@ async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             prepare::run(global, verb, prepare::How::Precheck).await?
         }
         Verb::Pvf(PvfVerb::Inspect(verb)) => pvf::inspect::run(global, verb).await?,
+        Verb::Replay(verb) => replay::run(global, verb).await?,
         Verb::Run(verb) => return run::run(global, verb).await,
         Verb::Prepare(verb) => prepare::run(global, verb, prepare::How::Prepare).await?,
         Verb::Cache(verb) => cache::run(global, verb)?,
@@ -81,5 +84,5 @@ fn log_to_stderr(verbose: u8) {
         _ => "trace",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| say::Unheard).init();
 }

@@ -206,6 +206,6 @@ pub(crate) fn bytes(bytes: u64) -> String {
     }
 }
 
-fn micros(time: Duration) -> u64 {
+pub(crate) fn micros(time: Duration) -> u64 {
     time.as_micros().try_into().unwrap_or(u64::MAX)
 }

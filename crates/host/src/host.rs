@@ -340,6 +340,10 @@ fn tell<T>(request: RequestId, ended: &Result<Answer<T>, Fault>) {
             let Usage { cpu, wall, .. } = answer.usage;
             tracing::debug!(target: "lazaret", request, verdict, reason, ?cpu, ?wall, "answered");
         }
+        // Whose end it was knows already.
+        Err(fault @ Fault::Stream { .. }) => {
+            tracing::debug!(target: "lazaret", request, %fault, "not answered");
+        }
         Err(fault) => tracing::warn!(target: "lazaret", request, %fault, "not answered"),
     }
 }

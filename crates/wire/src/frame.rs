@@ -20,6 +20,7 @@ pub const OUTPUT_BYTES_MAX: u32 = 64 * 1024 * 1024;
 pub const OUTPUT_INLINE_BYTES_MAX: usize = 32 * 1024;
 
 /// Host to worker, after the greetings.
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToWorker {
     /// Run this as one job and answer with evidence.

@@ -104,8 +104,8 @@ pub struct WasiCall {
 pub enum Random {
     /// This number: the same bytes at every run.
     Seeded(u64),
-    /// Bytes that the host drew, which nobody knows before.
-    Real([u8; 32]),
+    /// Bytes that were drawn, which nobody knows before.
+    Drawn([u8; 32]),
 }
 
 /// What the clocks of a program show.

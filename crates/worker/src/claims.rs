@@ -15,6 +15,9 @@ use lazaret_wire::{
     work,
 };
 
+/// Pages of all that a 32-bit address reaches.
+const MEMORY_PAGES_MAX: u32 = 65_536;
+
 /// Params in the engine's words.
 pub(crate) fn engine_params(params: &params::Params) -> Params {
     Params {
@@ -37,6 +40,19 @@ pub(crate) fn engine_params(params: &params::Params) -> Params {
             params::CodeFormat::Binary => CodeFormat::Binary,
             params::CodeFormat::Text => CodeFormat::Text,
         },
+    }
+}
+
+/// Those to prepare under. Limits of memory and tables are those of each call: were a program refused here
+/// for want of them, what is said of it would depend on who prepared it first. A parachain validation
+/// function is refused here, as the network asks.
+pub(crate) fn preparation_params(params: &params::Params) -> Params {
+    let params = engine_params(params);
+    match params.profile {
+        Profile::Pvf => params,
+        Profile::Plain | Profile::Wasi => {
+            Params { memory_pages_max: MEMORY_PAGES_MAX, table_elements_max: u32::MAX, ..params }
+        }
     }
 }
 

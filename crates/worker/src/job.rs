@@ -121,7 +121,7 @@ fn run_prepare(
     work: &Prepare,
     descriptors: Vec<OwnedFd>,
 ) -> ! {
-    let params = claims::engine_params(&work.params);
+    let params = claims::preparation_params(&work.params);
     let Ok([code, artifact]) = <[OwnedFd; 2]>::try_from(descriptors) else {
         end_unable(&jail, "it was not handed code and a place for the artifact");
     };

@@ -16,6 +16,10 @@ use lazaret_wire::{
     program::{self, WasiCall, WasiStart},
     text::Text,
 };
+use rand_chacha::{
+    ChaCha12Rng,
+    rand_core::{RngCore, SeedableRng},
+};
 
 /// Where a program's own writable area is.
 const TMP: &[u8] = b"/tmp";
@@ -34,7 +38,11 @@ pub(crate) fn new(
         mounts.push(Mount { path: TMP.to_vec(), contents });
     }
     let left = [call.stream_bytes_max; 2];
-    let outside = Pipes { streams, bytes_max: call.stream_bytes_max, left };
+    let drawn = match call.random {
+        program::Random::Seeded(_) => None,
+        program::Random::Drawn(bytes) => Some(ChaCha12Rng::from_seed(bytes)),
+    };
+    let outside = Pipes { streams, bytes_max: call.stream_bytes_max, left, drawn };
     Ok(World {
         args: start.arguments,
         env: start.environment,
@@ -45,7 +53,7 @@ pub(crate) fn new(
         },
         random: match call.random {
             program::Random::Seeded(seed) => Random::Seeded(seed),
-            program::Random::Real(_) => Random::Outside,
+            program::Random::Drawn(_) => Random::Outside,
         },
         outside: Box::new(outside),
     })
@@ -91,6 +99,8 @@ struct Pipes {
     bytes_max: u64,
     /// What may still be written to each.
     left: [u64; 2],
+    /// Randomness made of what was drawn, if it was.
+    drawn: Option<ChaCha12Rng>,
 }
 
 impl Outside for Pipes {
@@ -124,5 +134,11 @@ impl Outside for Pipes {
             ClockId::Monotonic => job::stopwatch(),
         };
         u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn random(&mut self, buffer: &mut [u8]) {
+        if let Some(drawn) = &mut self.drawn {
+            drawn.fill_bytes(buffer);
+        }
     }
 }

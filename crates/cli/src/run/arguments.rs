@@ -4,7 +4,10 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
-use crate::arguments::{parse_bytes, parse_time};
+use crate::{
+    arguments::{parse_bytes, parse_time},
+    bundle::Places,
+};
 
 /// Bytes of a page of linear memory.
 const PAGE_BYTES: u64 = 64 * 1024;
@@ -38,6 +41,8 @@ pub(crate) struct Run {
     pub(crate) limits: LimitArguments,
     #[command(flatten)]
     pub(crate) many: Many,
+    #[command(flatten)]
+    pub(crate) bundles: BundleArguments,
 }
 
 /// What a WASI program sees of the world.
@@ -45,10 +50,10 @@ pub(crate) struct Run {
 pub(crate) struct Sees {
     /// A variable of its environment, which is empty otherwise
     #[arg(long, value_name = "NAME=VALUE")]
-    pub(crate) env: Vec<String>,
+    pub(crate) env: Vec<OsString>,
     /// Pack a directory as it is now, for the program to read at this path
     #[arg(long, value_name = "HOST::GUEST")]
-    pub(crate) dir: Vec<String>,
+    pub(crate) dir: Vec<OsString>,
     /// Give it a writable area of its own at /tmp, of so many bytes; it vanishes with the run
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub(crate) tmp: Option<u64>,
@@ -109,11 +114,35 @@ pub(crate) struct Many {
     pub(crate) repeat: Option<u32>,
     /// Run it once for each file, which is its standard input (or its bytes); without a file once for
     /// each line of standard input. Prints a JSON object per run, in order
-    #[arg(long, value_name = "FILE", num_args = 0.., conflicts_with = "repeat")]
+    #[arg(long, value_name = "FILE", num_args = 0.., conflicts_with_all = ["repeat", "bundle"])]
     pub(crate) each: Option<Vec<PathBuf>>,
     /// Runs at once [default: as many as there are processors]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) workers: Option<u16>,
+}
+
+/// Where bundles go.
+#[derive(Debug, Args)]
+pub(crate) struct BundleArguments {
+    /// Write a bundle of the run, which `lazaret replay` runs again
+    #[arg(long, value_name = "FILE")]
+    pub(crate) bundle: Option<PathBuf>,
+    /// Write a bundle of every run that does not return into this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) bundles: Option<PathBuf>,
+    /// Leave the code out of bundles: only its digest is there
+    #[arg(long)]
+    pub(crate) bundle_without_code: bool,
+}
+
+impl BundleArguments {
+    pub(crate) fn places(&self) -> Places {
+        Places {
+            file: self.bundle.clone(),
+            folder: self.bundles.clone(),
+            without_code: self.bundle_without_code,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

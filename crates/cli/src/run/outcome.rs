@@ -8,7 +8,7 @@ use lazaret::{
 };
 use serde_json::{Map, Value, json};
 
-use super::asked::{Asked, Given};
+use super::asked::Asked;
 use crate::{
     exit_codes::{self, Codes},
     report::{self, Ending, time},
@@ -46,17 +46,23 @@ pub(crate) fn show(answer: &Answer<Ran>, asked: &Asked, security: &Security) {
         verdict => {
             let word = ending(answer).word();
             let reason = report::reason(verdict).unwrap_or_default();
-            eprintln!("lazaret: {word}: {reason}{}", remedy(verdict, &answer.usage));
+            tell!("lazaret: {word}: {reason}{}", remedy(verdict, &answer.usage));
         }
     }
-    if let Given::Wasi(_) = asked.given
-        && let Some(words) = asked.what_is_real()
-    {
-        eprintln!("lazaret: {words}: another run may end otherwise");
+    let real = asked.case.real();
+    if !real.is_empty() {
+        let real = real.join(" and ");
+        tell!("lazaret: it sees the real {real}: another run may end otherwise");
     }
     if let Some(words) = report::jail_words(security) {
-        eprintln!("lazaret: jail: {words}");
+        tell!("lazaret: jail: {words}");
     }
+}
+
+/// What a WASI program wrote, where it was kept.
+pub(crate) fn show_written(answer: &Answer<Ran>) {
+    write(&answer.written.stdout);
+    let _ = std::io::stderr().write_all(&answer.written.stderr);
 }
 
 /// Bytes as they are. Nobody may be reading.
@@ -73,7 +79,7 @@ fn remedy<T>(verdict: &Verdict<T>, usage: &Usage) -> String {
             Refusal::CpuLimit { .. } => format!(" (it used {cpu}; --cpu-limit raises it)"),
             Refusal::OutOfFuel { .. } => format!(" (in {cpu}; --fuel raises it)"),
             Refusal::MemoryLimit { .. } | Refusal::MemoryExhausted { .. } => {
-                " of 64 KiB (--memory raises it)".into()
+                " (a page has 64 KiB; --memory raises it)".into()
             }
             Refusal::TableLimit { .. } | Refusal::TableExhausted { .. } => {
                 " (--table-elements raises it)".into()
@@ -90,7 +96,7 @@ fn remedy<T>(verdict: &Verdict<T>, usage: &Usage) -> String {
 }
 
 /// A number as it is written.
-fn number(value: &Number) -> String {
+pub(crate) fn number(value: &Number) -> String {
     match *value {
         Number::I32(number) => number.to_string(),
         Number::I64(number) => number.to_string(),
@@ -126,11 +132,11 @@ pub(crate) fn object(
     if let Some(Ran { returned: Returned::Bytes(bytes), .. }) = ran {
         insert_bytes(&mut object, "bytes", bytes);
     }
-    if let Given::Wasi(_) = asked.given {
+    if asked.is_wasi() {
         insert_bytes(&mut object, "stdout", &answer.written.stdout);
         insert_bytes(&mut object, "stderr", &answer.written.stderr);
     }
-    object.insert("real".into(), asked.real().into());
+    object.insert("real".into(), asked.case.real().into());
     object
 }
 

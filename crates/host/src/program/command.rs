@@ -15,8 +15,18 @@ pub use lazaret_wire::program::Clock;
 pub enum Random {
     /// A number: the same bytes at every run, on every machine.
     Seeded(u64),
-    /// The randomness of this machine.
-    Real,
+    /// Bytes that were drawn: nobody knows before what it will be.
+    Drawn([u8; 32]),
+}
+
+impl Random {
+    /// Draws from the randomness of this machine, because a job has no call for it (getrandom(2)).
+    pub fn draw() -> Self {
+        let mut bytes = [0; 32];
+        // It fails only where the kernel is older than the call, on which no job runs.
+        let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+        Self::Drawn(bytes)
+    }
 }
 
 impl Default for Random {
@@ -86,7 +96,7 @@ impl Command {
         self
     }
 
-    /// What its randomness is made of; seed 0 by default.
+    /// What its randomness is made of; seed 0 by default. [`Random::draw`] gives this machine's.
     pub fn random(mut self, random: Random) -> Self {
         self.random = random;
         self
@@ -122,7 +132,10 @@ impl Command {
         let form = WasiCall {
             call,
             start_bytes: start.len() as u32,
-            random: drawn(self.random),
+            random: match self.random {
+                Random::Seeded(seed) => program::Random::Seeded(seed),
+                Random::Drawn(bytes) => program::Random::Drawn(bytes),
+            },
             clock: self.clock,
             has_image: self.image.is_some(),
             stdin: if is_fed { Stdin::Pipe } else { Stdin::Absent },
@@ -153,17 +166,4 @@ fn check(start: &WasiStart) -> Result<(), Refusal> {
         return refuse("there are too many directories");
     }
     Ok(())
-}
-
-/// Randomness of this machine is drawn here, because a job has no call for it (getrandom(2)). If the
-/// kernel has none, which it never says once it has booted, it is as good as seeded.
-fn drawn(random: Random) -> program::Random {
-    match random {
-        Random::Seeded(seed) => program::Random::Seeded(seed),
-        Random::Real => {
-            let mut bytes = [0; 32];
-            let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-            program::Random::Real(bytes)
-        }
-    }
 }

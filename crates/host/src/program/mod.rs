@@ -41,7 +41,9 @@ use crate::{
 pub use call::ExportCall;
 pub use command::{Clock, Command, Random};
 pub use image::{Image, ImageError};
-pub use lazaret_wire::program::{CALL_BYTES_MAX, START_BYTES_MAX, VALUES_MAX, Value};
+pub use lazaret_wire::program::{
+    CALL_BYTES_MAX, IMAGE_BYTES_MAX, START_BYTES_MAX, VALUES_MAX, Value,
+};
 pub use settings::{Limits, Settings};
 pub use streams::Streams;
 
