@@ -147,6 +147,8 @@ fn run_prepare(
         if let Err(error) = engine.check(&loaded, &params) {
             end(&jail, &[], claims::of_preparation(error));
         }
+        // Not dropped, as the job ends without returning.
+        std::mem::forget(loaded);
     } else {
         program::check(&jail, engine, &params, artifact);
     }
