@@ -129,7 +129,8 @@ fn params(limits: &LimitArguments, profile: ProfileChoice) -> Result<Params, Fai
         ProfileChoice::Plain => Profile::Plain,
         ProfileChoice::Wasi => Profile::Wasi,
     };
-    let metering = match limits.meter || limits.fuel.is_some() {
+    let is_counted = limits.meter || limits.fuel.is_some() || profile == Profile::Wasi;
+    let metering = match is_counted && !limits.no_meter {
         true => Metering::Fuel,
         false => Metering::Off,
     };
