@@ -112,6 +112,7 @@ macro_rules! wasi {
         $caller.call($name, &[$($crate::shared::caller::Arg::from($arg)),*])
     };
 }
+#[allow(unused_imports)]
 pub(crate) use wasi;
 
 impl Caller {
