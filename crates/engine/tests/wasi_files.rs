@@ -148,7 +148,7 @@ fn directories_move_but_not_into_themselves() {
         assert_eq!(caller.at("path_create_directory", TMP, path), 0);
     }
     let inside = caller.open_with(TMP, "a/b", (0, DIRECTORY, 0), ALL).unwrap();
-    let mut rename = |from: &str, fd, to: &str| {
+    let mut rename = |from: &str, fd: i32, to: &str| {
         let (at, bytes) = caller.path(from);
         let (to, to_bytes) = caller.other_path(to);
         wasi!(caller, "path_rename", TMP, at, bytes, fd, to, to_bytes)

@@ -72,6 +72,13 @@ struct Directory {
     next: u64,
 }
 
+/// One entry of a directory, and its number there, which stays its own.
+pub(crate) struct Entry<'a> {
+    pub(crate) number: u64,
+    pub(crate) name: &'a [u8],
+    pub(crate) node: NodeId,
+}
+
 /// What a new node is.
 pub(crate) enum New<'a> {
     Directory,
@@ -160,18 +167,18 @@ impl Volume {
         Ok(self.directory(directory)?.by_name.get(name).map(|(node, _)| *node))
     }
 
-    /// The entry of a directory that follows those with a lower number: its own number, name, node.
+    /// The entry of a directory that follows those with a lower number.
     pub(crate) fn entry_from(
         &self,
         directory: NodeId,
         number: u64,
-    ) -> Result<Option<(u64, &[u8], NodeId)>, Errno> {
+    ) -> Result<Option<Entry<'_>>, Errno> {
         let directory = self.directory(directory)?;
         let Some((number, name)) = directory.in_order.range(number..).next() else {
             return Ok(None);
         };
         let node = directory.by_name.get(name).map_or(ROOT, |(node, _)| *node);
-        Ok(Some((*number, name, node)))
+        Ok(Some(Entry { number: *number, name, node }))
     }
 
     pub(crate) fn parent(&self, directory: NodeId) -> Result<NodeId, Errno> {

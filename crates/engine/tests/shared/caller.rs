@@ -109,7 +109,7 @@ impl From<i64> for Arg {
 /// Calls by name with numbers of both widths.
 macro_rules! wasi {
     ($caller:expr, $name:literal $(, $arg:expr)*) => {
-        $caller.call($name, &[$($crate::shared::caller::Arg::from($arg)),*])
+        $caller.call($name, &[$($arg.into()),*])
     };
 }
 #[allow(unused_imports)]
