@@ -4,7 +4,8 @@ mod shared;
 
 use lazaret_engine::program::{Input, Output, Value};
 use lazaret_engine::{
-    ExecuteError, Features, Params, PrepareError, Profile, TrapKind, UnknownImports,
+    CodeLimits, ExecuteError, Features, ImportTreatment, Params, PrepareError, Profile, TrapKind,
+    UnknownImports, inspect,
 };
 use shared::programs::{call, load, number, plain, prepare, text};
 
@@ -257,4 +258,23 @@ fn what_the_network_has_no_word_for_is_not_of_its_profile() {
         let error = prepare(b"(module)", &params).unwrap_err();
         assert!(matches!(error, PrepareError::NotOfProfile { .. }), "{error}");
     }
+}
+
+#[test]
+fn an_inspection_says_what_each_import_becomes_under_the_profile() {
+    let code = br#"(module
+        (import "wasi_snapshot_preview1" "fd_close" (func (param i32) (result i32)))
+        (import "wasi_snapshot_preview1" "fd_sync" (func (param i64) (result i32)))
+        (import "env" "other" (func)) (func (export "_start")))"#;
+    let treatments = |params: &Params| {
+        let inspection = inspect(code, params, &CodeLimits::default()).unwrap();
+        let imports = inspection.imports.into_iter().map(|import| import.treatment);
+        (imports.collect::<Vec<_>>(), inspection.refusals.len())
+    };
+    use ImportTreatment::{Provided, Refused, TrapsWhenCalled};
+    let wasi = text(Profile::Wasi);
+    assert_eq!(treatments(&wasi), (vec![Provided, Refused, Refused], 2));
+    let lenient = Params { unknown_imports: UnknownImports::TrapWhenCalled, ..wasi };
+    assert_eq!(treatments(&lenient), (vec![Provided, Refused, TrapsWhenCalled], 1));
+    assert_eq!(treatments(&text(Profile::Plain)), (vec![Refused; 3], 3));
 }

@@ -32,6 +32,16 @@ fn mounts_are_found_from_descriptor_3_on() {
 }
 
 #[test]
+fn mounts_can_be_closed() {
+    let mut caller = caller();
+    for fd in [IN, TMP] {
+        assert_eq!(wasi!(caller, "fd_close", fd), 0);
+        assert_eq!(wasi!(caller, "fd_prestat_get", fd, RESULT), BADF);
+        assert_eq!(caller.try_open(fd, "a", CREATE), Err(BADF));
+    }
+}
+
+#[test]
 fn an_image_is_read_and_never_written() {
     let mut caller = caller();
     let file = caller.open_with(IN, "folder/file", (1, 0, 0), 1 << 1 | 1 << 2).unwrap();
@@ -148,7 +158,7 @@ fn directories_move_but_not_into_themselves() {
         assert_eq!(caller.at("path_create_directory", TMP, path), 0);
     }
     let inside = caller.open_with(TMP, "a/b", (0, DIRECTORY, 0), ALL).unwrap();
-    let mut rename = |from: &str, fd, to: &str| {
+    let mut rename = |from: &str, fd: i32, to: &str| {
         let (at, bytes) = caller.path(from);
         let (to, to_bytes) = caller.other_path(to);
         wasi!(caller, "path_rename", TMP, at, bytes, fd, to, to_bytes)

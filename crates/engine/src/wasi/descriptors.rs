@@ -82,6 +82,8 @@ impl Descriptors {
             true => (rights::DIRECTORY, rights::DIRECTORY | rights::FILE),
             false => (rights::DIRECTORY_READ, rights::DIRECTORY_READ | rights::FILE_READ),
         };
+        // The root is always there.
+        let _ = volume.hold(ROOT);
         let kind = Kind::Directory { place, mounted_at: Some(path) };
         self.0.push(Some(Descriptor { kind, rights: base, inheriting, flags: 0 }));
     }

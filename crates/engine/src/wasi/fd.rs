@@ -295,7 +295,7 @@ pub(crate) fn read_directory(
             0 => (0, &b"."[..], place.node),
             1 => (1, &b".."[..], volume.parent(place.node)?),
             _ => match volume.entry_from(place.node, next - 2)? {
-                Some((number, name, node)) => (number + 2, name, node),
+                Some(entry) => (entry.number + 2, entry.name, entry.node),
                 None => break,
             },
         };

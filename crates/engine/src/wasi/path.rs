@@ -113,7 +113,9 @@ fn describe(
             if changes && !volume.is_writable() {
                 return Err(Errno::ReadOnly);
             }
-            let rights = asked.rights & handed_on & rights::FILE;
+            // Some programs, only ever tried where rights are ignored, ask for none and then read.
+            let wanted = if asked.rights == 0 { u64::MAX } else { asked.rights };
+            let rights = wanted & handed_on & rights::FILE;
             let kind = Kind::File { place, position: 0 };
             Ok(Descriptor { kind, rights, inheriting: 0, flags })
         }

@@ -9,7 +9,7 @@ use lazaret_engine::{ExecuteError, Params, Profile};
 use super::programs::{Streams, call, load, text};
 
 /// Names, and parameters in the order of their types: `i` 32 bits, `l` 64.
-const FUNCTIONS: [(&str, &str); 40] = [
+pub(crate) const FUNCTIONS: [(&str, &str); 40] = [
     ("args_get", "ii"),
     ("args_sizes_get", "ii"),
     ("environ_get", "ii"),
@@ -53,8 +53,8 @@ const FUNCTIONS: [(&str, &str); 40] = [
 ];
 
 /// Where paths lie, and a second one; where results come.
-const PATH: i32 = 1024;
-const OTHER: i32 = 8192;
+pub(crate) const PATH: i32 = 1024;
+pub(crate) const OTHER: i32 = 8192;
 pub(crate) const RESULT: i32 = 16_384;
 pub(crate) const BUFFER: i32 = 32_768;
 const IO: i32 = 512;
@@ -109,9 +109,10 @@ impl From<i64> for Arg {
 /// Calls by name with numbers of both widths.
 macro_rules! wasi {
     ($caller:expr, $name:literal $(, $arg:expr)*) => {
-        $caller.call($name, &[$($crate::shared::caller::Arg::from($arg)),*])
+        $caller.call($name, &[$($arg.into()),*])
     };
 }
+#[allow(unused_imports)]
 pub(crate) use wasi;
 
 impl Caller {

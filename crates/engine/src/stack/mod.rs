@@ -13,27 +13,21 @@
 //! alive that are neither (by hoisting them out of a loop), so instructions count for something too.
 //! With the default limits a value has 128 bytes of native stack.
 
+mod encoding;
+mod frame;
+
 use std::collections::BTreeMap;
 
-use wasmparser::{
-    ExternalKind, FunctionBody, Operator, Parser, Payload, RefType, TypeRef, ValType,
-};
+use wasmparser::{ExternalKind, FunctionBody, Operator, Parser, Payload, TypeRef};
+
+use encoding::{behind_count, constant, global, push_export, signed, value_type};
+pub(crate) use frame::Frame;
 
 use crate::bulk::{leb128, section};
 use crate::instrument::START;
 use crate::params::Params;
 use crate::prepare::PrepareError;
 use crate::survey::Survey;
-
-/// What every frame is worth: return address, saved registers, alignment.
-const FRAME_VALUES: u32 = 8;
-
-/// So many instructions are worth a value.
-const INSTRUCTIONS_PER_VALUE: u32 = 8;
-
-/// A function that calls nothing and is worth no more is not counted: only one such frame can be on
-/// the stack at a time.
-const LEAF_VALUES_MAX: u32 = 64;
 
 /// Names of the exports that are the host's. Those of the guest's that have one go.
 pub(crate) const STACK: &str = "lazaret stack";
@@ -44,50 +38,6 @@ const SECTION_TYPE: u8 = 1;
 const SECTION_GLOBAL: u8 = 6;
 const SECTION_EXPORT: u8 = 7;
 const SECTION_CODE: u8 = 10;
-
-/// What one function takes of the stack.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Frame {
-    locals: u32,
-    operands: u32,
-    instructions: u32,
-    calls: bool,
-}
-
-impl Frame {
-    /// A function of so many locals, parameters included.
-    pub(crate) fn of_locals(locals: u32) -> Self {
-        Self { locals, operands: 0, instructions: 0, calls: false }
-    }
-
-    /// Counts an instruction and the operands that lie on the stack after it.
-    pub(crate) fn count(&mut self, operator: &Operator<'_>, operands: u32) {
-        self.instructions = self.instructions.saturating_add(1);
-        self.operands = self.operands.max(operands);
-        self.calls |= matches!(
-            operator,
-            Operator::Call { .. }
-                | Operator::CallIndirect { .. }
-                | Operator::CallRef { .. }
-                | Operator::ReturnCall { .. }
-                | Operator::ReturnCallIndirect { .. }
-                | Operator::ReturnCallRef { .. }
-        );
-    }
-
-    /// What it is worth. No module that is acceptable otherwise comes near the end of the range.
-    fn values(&self) -> u32 {
-        FRAME_VALUES
-            .saturating_add(self.locals)
-            .saturating_add(self.operands)
-            .saturating_add(self.instructions / INSTRUCTIONS_PER_VALUE)
-            .min(1 << 30)
-    }
-
-    fn is_counted(&self) -> bool {
-        self.calls || self.values() > LEAF_VALUES_MAX
-    }
-}
 
 /// Returns the module as it is to be compiled: its stack counted, its `start` function exported and
 /// not run by itself, its memory and the counter exported for the host, without custom sections.
@@ -383,50 +333,4 @@ impl<'a> Pass<'a> {
         }
         1 + usize::from(self.has_memory) + usize::from(self.start.is_some())
     }
-}
-
-fn push_export(name: &str, kind: u8, index: u32, out: &mut Vec<u8>) {
-    leb128(name.len(), out);
-    out.extend_from_slice(name.as_bytes());
-    out.push(kind);
-    leb128(index as usize, out);
-}
-
-fn global(operation: u8, index: u32, out: &mut Vec<u8>) {
-    out.push(operation);
-    leb128(index as usize, out);
-}
-
-/// `i32.const`.
-fn constant(value: u32, out: &mut Vec<u8>) {
-    out.push(0x41);
-    signed(value.into(), out);
-}
-
-/// A number that is not negative, as signed LEB128.
-fn signed(mut value: u64, out: &mut Vec<u8>) {
-    while value > 0x3f {
-        out.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn value_type(ty: ValType) -> Result<u8, PrepareError> {
-    Ok(match ty {
-        ValType::I32 => 0x7f,
-        ValType::I64 => 0x7e,
-        ValType::F32 => 0x7d,
-        ValType::F64 => 0x7c,
-        ValType::V128 => 0x7b,
-        ValType::Ref(RefType::FUNCREF) => 0x70,
-        ValType::Ref(RefType::EXTERNREF) => 0x6f,
-        ValType::Ref(_) => return Err(PrepareError::Unsupported { what: "a typed reference" }),
-    })
-}
-
-/// A section without the number of entries that it begins with.
-fn behind_count(section: &[u8]) -> &[u8] {
-    let count_bytes = section.iter().position(|byte| byte & 0x80 == 0).map_or(0, |last| last + 1);
-    &section[count_bytes..]
 }
