@@ -5,7 +5,11 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use lazaret::{JailLevel, pvf::ExecKind};
 
-use crate::errors::Failure;
+use crate::{
+    errors::Failure,
+    replay::Replay,
+    run::arguments::{BundleArguments, Run},
+};
 
 /// Run WebAssembly nobody trusts in one-off jailed processes and get a verdict others can act on.
 #[derive(Debug, Parser)]
@@ -63,6 +67,10 @@ pub(crate) enum Verb {
     /// Parachain validation functions: the code that decides about blocks
     #[command(subcommand)]
     Pvf(PvfVerb),
+    /// Run a program: a WASI command, or an exported function
+    Run(Box<Run>),
+    /// Run what a bundle recorded again, and say whether it ends the same
+    Replay(Replay),
     /// Prepare code for later calls, so that they find its artifact in the cache
     Prepare(Files),
     /// The artifact cache: what lies there, whether it is whole, and less of it
@@ -100,7 +108,7 @@ pub(crate) struct Bench {
 #[derive(Debug, Subcommand)]
 pub(crate) enum PvfVerb {
     /// Validate one block and say how to vote
-    Validate(Validate),
+    Validate(Box<Validate>),
     /// Say whether code may be accepted at all: prepare it under the stricter limits
     Precheck(Files),
     /// Say what code is, without compiling it
@@ -205,6 +213,8 @@ pub(crate) struct Validate {
     #[arg(long, value_enum)]
     pub(crate) retry: Option<RetryChoice>,
     #[command(flatten)]
+    pub(crate) bundles: BundleArguments,
+    #[command(flatten)]
     pub(crate) meaning: Meaning,
 }
 
@@ -271,7 +281,7 @@ pub(crate) enum RetryChoice {
 }
 
 /// A number with a unit: ms, s, m or h.
-fn parse_time(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
     const ACCEPTED: &str = "a number with a unit is accepted, as in 500ms, 2s or 1m";
     let split = text.find(|c: char| c.is_ascii_alphabetic()).ok_or(ACCEPTED)?;
     let (number, unit) = text.split_at(split);
@@ -290,7 +300,7 @@ fn parse_time(text: &str) -> Result<Duration, String> {
 }
 
 /// A number of bytes, or of K, M, G or T of them by 1024.
-fn parse_bytes(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     const ACCEPTED: &str = "a number of bytes is accepted, as in 5000000, 500M or 2G";
     let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);

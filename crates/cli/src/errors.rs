@@ -5,7 +5,10 @@ use std::{error::Error, io, net::SocketAddr, path::PathBuf, process::ExitCode};
 use lazaret::{CodeError, Fault, Host, Security};
 use serde_json::json;
 
-use crate::report;
+use crate::{
+    exit_codes::Codes,
+    report::{self, Ending},
+};
 
 /// What went wrong, naming the thing, its value and what is accepted.
 #[derive(Debug)]
@@ -24,6 +27,12 @@ pub(crate) enum Failure {
     WeakNotAccepted,
     /// No place for the cache.
     NoCacheDirectory,
+    /// A value of an argument that is not accepted.
+    Argument { argument: &'static str, value: String, accepted: &'static str },
+    /// A directory cannot be packed for a program.
+    Image(lazaret::program::ImageError),
+    /// A file that was named is no bundle that can be used.
+    Bundle { path: PathBuf, reason: String },
     /// Metrics cannot be served at this address.
     Listen { address: SocketAddr, source: io::Error },
     /// The async runtime did not start.
@@ -47,10 +56,10 @@ impl Failure {
     }
 
     /// Says it on standard error, or as an object on standard output, and gives the exit code.
-    pub(crate) fn tell(&self, as_json: bool) -> ExitCode {
+    pub(crate) fn tell(&self, as_json: bool, codes: Codes) -> ExitCode {
         let text = self.text();
         if as_json {
-            let kind = if self.exit_code() == 2 { "usage" } else { "fault" };
+            let kind = self.ending().word();
             let jail = match self {
                 Self::Fault { jail: Some(security), .. } => report::jail_object(security),
                 _ => serde_json::Value::Null,
@@ -66,26 +75,26 @@ impl Failure {
                 })
             );
         }
-        eprintln!("lazaret: {text}");
+        tell!("lazaret: {text}");
         if let Self::Fault { fault: Fault::Jail { .. }, .. } = self {
-            eprintln!(
+            tell!(
                 "lazaret: the jail is what keeps guests from this machine, so nothing was run. \
                  `lazaret doctor` says what is off and how to mend it; --accept-weaker-jail runs \
                  without."
             );
         }
-        ExitCode::from(self.exit_code())
+        codes.code(self.ending())
     }
 
-    pub(crate) fn exit_code(&self) -> u8 {
+    pub(crate) fn ending(&self) -> Ending {
         match self {
-            Self::Runtime(_) | Self::Measurement { .. } | Self::Fault { .. } => 4,
-            _ => 2,
+            Self::Runtime(_) | Self::Measurement { .. } | Self::Fault { .. } => Ending::Fault,
+            _ => Ending::Usage,
         }
     }
 
     fn vote(&self) -> Option<&'static str> {
-        (self.exit_code() == 4).then_some("abstain")
+        (self.ending() == Ending::Fault).then_some("abstain")
     }
 
     pub(crate) fn text(&self) -> String {
@@ -99,6 +108,13 @@ impl Failure {
             Self::ExecutorParams { value, reason } => {
                 format!("--executor-params is {value:?}: {reason}")
             }
+            Self::Argument { argument, value, accepted } => {
+                format!("{argument} is {value:?}; {accepted} is accepted")
+            }
+            Self::Bundle { path, reason } => {
+                format!("{} cannot be replayed: {reason}", path.display())
+            }
+            Self::Image(error) => format!("--dir: {}", with_causes(error)),
             Self::WeakNotAccepted => {
                 "--jail is \"weak\"; that is accepted together with --accept-weaker-jail only"
                     .into()

@@ -20,14 +20,18 @@ use crate::{
 
 /// Starts a host; warns about layers of the jail that are missing.
 pub(crate) async fn start(global: &Global, limits: PrepareLimits) -> Result<Host, Failure> {
+    started(global, builder(global).prepare_limits(limits)).await
+}
+
+/// The same with settings of a verb's own.
+pub(crate) async fn started(global: &Global, builder: Builder) -> Result<Host, Failure> {
     let level = global.jail_level()?;
     let cache = cache_directory(global)?;
-    let builder = builder(global).cache_dir(cache).jail(level).prepare_limits(limits);
-    let host = builder.start().await?;
+    let host = builder.cache_dir(cache).jail(level).start().await?;
     if level != JailLevel::Strict {
         for layer in &host.security().layers {
             if let LayerState::Off { call, errno } = &layer.state {
-                eprintln!("lazaret: warning: {} is off: {call} failed ({errno})", layer.name);
+                tell!("lazaret: warning: {} is off: {call} failed ({errno})", layer.name);
             }
         }
     }
@@ -41,7 +45,7 @@ pub(crate) async fn serve_metrics(host: &Host, at: Option<SocketAddr>) -> Result
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     // The port may have been left to the kernel.
     let bound = listener.local_addr().map_err(failed)?;
-    eprintln!("lazaret: metrics at http://{bound}/metrics");
+    tell!("lazaret: metrics at http://{bound}/metrics");
     tokio::spawn(host.serve_metrics(listener));
     Ok(())
 }

@@ -23,7 +23,7 @@ pub(crate) async fn each<T, F>(
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,
 {
-    let bar = bar(files.len());
+    let bar = bar(files.len() as u64, "files");
     let mut running = JoinSet::new();
     let mut results: Vec<Option<T>> = files.iter().map(|_| None).collect();
     let (mut begun, mut shown) = (0, 0);
@@ -45,13 +45,19 @@ pub(crate) async fn each<T, F>(
     bar.finish_and_clear();
 }
 
-fn bar(files: usize) -> ProgressBar {
-    if files < 2 || !std::io::stderr().is_terminal() {
+/// A bar for so many things; one that only counts where nobody knows how many there will be (0).
+pub(crate) fn bar(total: u64, things: &str) -> ProgressBar {
+    if total == 1 || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} files, {elapsed}, {eta} to go");
-    let bar = ProgressBar::new(files as u64);
-    match style {
+    let (bar, style) = match total {
+        0 => (ProgressBar::new_spinner(), format!("{{spinner}} {{pos}} {things}, {{elapsed}}")),
+        total => (
+            ProgressBar::new(total),
+            format!("{{bar:30}} {{pos}}/{{len}} {things}, {{elapsed}}, {{eta}} to go"),
+        ),
+    };
+    match ProgressStyle::with_template(&style) {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
     }

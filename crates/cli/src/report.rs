@@ -1,6 +1,6 @@
 //! Answers for people and for programs, and what they make of the exit code.
 
-use std::{fmt::Display, process::ExitCode, time::Duration};
+use std::{fmt::Display, time::Duration};
 
 use lazaret::{
     Answer, ArtifactUse, Fault, JailLevel, LayerState, LogLevel, Origin, Security, Verdict, Vote,
@@ -37,18 +37,6 @@ impl Ending {
             Self::Inconclusive => "inconclusive",
             Self::Fault => "fault",
         }
-    }
-}
-
-impl From<Ending> for ExitCode {
-    fn from(ending: Ending) -> Self {
-        Self::from(match ending {
-            Ending::Returned => 0,
-            Ending::Refused => 1,
-            Ending::Usage => 2,
-            Ending::Inconclusive => 3,
-            Ending::Fault => 4,
-        })
     }
 }
 
@@ -218,6 +206,6 @@ pub(crate) fn bytes(bytes: u64) -> String {
     }
 }
 
-fn micros(time: Duration) -> u64 {
+pub(crate) fn micros(time: Duration) -> u64 {
     time.as_micros().try_into().unwrap_or(u64::MAX)
 }

@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::time::Instant;
 
 use lazaret_engine::pvf::{Input, validate_block};
-use lazaret_engine::{CodeLimits, Engine, Params};
+use lazaret_engine::{CodeLimits, Engine, Features, Params};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -17,7 +17,8 @@ fn main() {
     let step = |name: &str, began: Instant| eprintln!("done {name} after {:.2?}", began.elapsed());
     let began = Instant::now();
     let bulk_memory = std::env::var_os("BULK").is_some();
-    let params = Params { bulk_memory, ..Params::default() };
+    let params =
+        Params { features: Features { bulk_memory, ..Features::PVF }, ..Params::default() };
     let engine = Engine::new(&params).expect("the engine starts");
     step("engine", began);
     match arguments[..] {

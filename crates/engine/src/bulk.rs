@@ -153,13 +153,13 @@ impl<'a> Edit<'a> {
     }
 }
 
-fn section(id: u8, content: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn section(id: u8, content: &[u8], out: &mut Vec<u8>) {
     out.push(id);
     leb128(content.len(), out);
     out.extend_from_slice(content);
 }
 
-fn leb128(mut value: usize, out: &mut Vec<u8>) {
+pub(crate) fn leb128(mut value: usize, out: &mut Vec<u8>) {
     loop {
         let low = (value & 0x7f) as u8;
         value >>= 7;

@@ -13,9 +13,11 @@ use crate::artifact::{Artifact, LoadError};
 use crate::compressed;
 use crate::imports::{self, State};
 use crate::params::Params;
+use crate::program::{Open, Program};
+use crate::wasi;
 
 /// Raised whenever this crate changes what it does to code before Wasmtime sees it.
-const FORMAT_VERSION: u32 = 2;
+const FORMAT_VERSION: u32 = 3;
 
 /// Wasmtime takes artifacts of any patch release of its own major version; a patch may well mend a
 /// miscompilation, so here they are told apart. A test keeps this equal to what is built in.
@@ -33,6 +35,10 @@ const DENSE_IMAGE_BYTES: u64 = 256 << 20;
 pub struct Engine {
     wasmtime: wasmtime::Engine,
     linker: Linker<State>,
+    /// For plain and WASI programs, without and with metering: two further settings of Wasmtime, so
+    /// that those of parachain validation functions stay what they are.
+    open: Open,
+    metered: Open,
     stack_native_bytes_max: u32,
 }
 
@@ -56,8 +62,11 @@ impl Engine {
         let wasmtime = wasmtime::Engine::new(&settings(params)).map_err(setup)?;
         let mut linker = Linker::new(&wasmtime);
         imports::link(&mut linker).map_err(setup)?;
+        let stack_native_bytes_max = params.stack_native_bytes_max;
+        let open = Open::new(&open_settings(params)).map_err(setup)?;
+        let metered = Open::new(open_settings(params).consume_fuel(true)).map_err(setup)?;
         warm_up();
-        Ok(Self { wasmtime, linker, stack_native_bytes_max: params.stack_native_bytes_max })
+        Ok(Self { wasmtime, linker, open, metered, stack_native_bytes_max })
     }
 
     /// Whether code under these params can be prepared and run by this engine. The native stack
@@ -73,7 +82,9 @@ impl Engine {
         let mut bytes = Bytes(Vec::new());
         FORMAT_VERSION.hash(&mut bytes);
         WASMTIME_VERSION.hash(&mut bytes);
-        self.wasmtime.precompile_compatibility_hash().hash(&mut bytes);
+        for wasmtime in [&self.wasmtime, &self.open.wasmtime, &self.metered.wasmtime] {
+            wasmtime.precompile_compatibility_hash().hash(&mut bytes);
+        }
         sp_crypto_hashing::blake2_256(&bytes.0)
     }
 
@@ -101,6 +112,27 @@ impl Engine {
         self.link(module).map_err(link)
     }
 
+    /// Maps an artifact of [`Profile::Plain`](crate::Profile) or [`Profile::Wasi`](crate::Profile)
+    /// and links it. All that [`load`](Self::load) says is true here.
+    ///
+    /// # Safety
+    ///
+    /// As for [`load`](Self::load).
+    #[allow(unsafe_code)]
+    pub unsafe fn load_program(
+        &self,
+        artifact: File,
+        params: &Params,
+    ) -> Result<Program, LoadError> {
+        let open = self.open(params);
+        // SAFETY: as in `load`, this function's own contract asks the same of the caller.
+        let module = unsafe { Module::deserialize_open_file(&open.wasmtime, artifact) }
+            .map_err(|error| LoadError::Deserialize { text: format!("{error:#}") })?;
+        let link = |error: wasmtime::Error| LoadError::Link { text: format!("{error:#}") };
+        module.initialize_copy_on_write_image().map_err(link)?;
+        open.link(module).map_err(link)
+    }
+
     /// Links a module to the host functions, with stubs for what they lack.
     pub(crate) fn link(&self, module: Module) -> wasmtime::Result<Artifact> {
         let linked = match imports::lacks_one(&module) {
@@ -115,6 +147,11 @@ impl Engine {
         Ok(Artifact::new(module, linked))
     }
 
+    /// What plain and WASI programs under these params are compiled and run by.
+    pub(crate) fn open(&self, params: &Params) -> &Open {
+        if params.metering { &self.metered } else { &self.open }
+    }
+
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
         &self.wasmtime
     }
@@ -124,19 +161,10 @@ impl Engine {
     }
 }
 
-fn settings(params: &Params) -> Config {
+/// What is the same for all profiles. Every proposal is off.
+fn basic_settings(params: &Params) -> Config {
     let mut config = Config::new();
-    // Validation proper is done before, with exactly the features of the params. Wasmtime is told
-    // the most that can be allowed, so that one engine serves all params.
     config.wasm_features(WasmFeatures::all(), false);
-    config.wasm_features(
-        WasmFeatures::MUTABLE_GLOBAL
-            | WasmFeatures::FLOATS
-            | WasmFeatures::SIGN_EXTENSION
-            | WasmFeatures::BULK_MEMORY,
-        true,
-    );
-    config.cranelift_opt_level(OptLevel::SpeedAndSize);
     config.cranelift_nan_canonicalization(true);
     config.max_wasm_stack(params.stack_native_bytes_max as usize);
     config.concurrency_support(false);
@@ -154,6 +182,42 @@ fn settings(params: &Params) -> Config {
     config
 }
 
+/// For parachain validation functions. Validation proper is done before, with exactly the features
+/// of the params. Wasmtime is told the most that can be allowed, so that one engine serves all params.
+fn settings(params: &Params) -> Config {
+    let mut config = basic_settings(params);
+    config.wasm_features(
+        WasmFeatures::MUTABLE_GLOBAL
+            | WasmFeatures::FLOATS
+            | WasmFeatures::SIGN_EXTENSION
+            | WasmFeatures::BULK_MEMORY,
+        true,
+    );
+    config.cranelift_opt_level(OptLevel::SpeedAndSize);
+    config
+}
+
+/// For plain and WASI programs, again with the most that can be allowed.
+fn open_settings(params: &Params) -> Config {
+    let mut config = basic_settings(params);
+    config.wasm_features(
+        WasmFeatures::MUTABLE_GLOBAL
+            | WasmFeatures::FLOATS
+            | WasmFeatures::SIGN_EXTENSION
+            | WasmFeatures::SATURATING_FLOAT_TO_INT
+            | WasmFeatures::MULTI_VALUE
+            | WasmFeatures::BULK_MEMORY
+            | WasmFeatures::REFERENCE_TYPES
+            | WasmFeatures::CALL_INDIRECT_OVERLONG
+            | WasmFeatures::SIMD
+            | WasmFeatures::EXTENDED_CONST
+            | WasmFeatures::TAIL_CALL,
+        true,
+    );
+    config.cranelift_opt_level(OptLevel::Speed);
+    config
+}
+
 /// What a process does once: signal stack, random keys of hash maps, bounds of the main stack, CPU
 /// feature detection. After a fork all of it is there.
 fn warm_up() {
@@ -161,6 +225,7 @@ fn warm_up() {
     std::hint::black_box(HashMap::<u8, u8>::new());
     std::hint::black_box(stacker::remaining_stack());
     imports::warm_up();
+    wasi::warm_up();
     compressed::warm_up();
 }
 

@@ -5,6 +5,10 @@
 
 use crate::compressed::DecompressError;
 use crate::trap::TrapKind;
+use crate::wasi::Stream;
+
+/// Names that [`ExecuteError::NoSuchFunction`] lists.
+pub const EXPORTS_LISTED_MAX: usize = 64;
 
 /// Why a call returned no output.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +57,97 @@ pub enum ExecuteError {
         /// The allocator's words.
         text: String,
     },
+    /// The code exports no function of the name that is to be called.
+    #[error("there is no exported function `{name}`")]
+    NoSuchFunction {
+        /// What was asked for.
+        name: String,
+        /// What there is, the first [`EXPORTS_LISTED_MAX`] by name.
+        there_are: Vec<String>,
+    },
+    /// The arguments do not fit the function.
+    #[error("{function} takes {expected}, not {found}")]
+    Arguments {
+        /// The function.
+        function: String,
+        /// The types it takes, or what one of them is written as.
+        expected: String,
+        /// What was given, or the word that is none.
+        found: String,
+    },
+    /// A parameter or result is of a type that cannot be handed over (a vector, a reference).
+    #[error("{function} has the type {found}; only i32, i64, f32 and f64 can be handed over")]
+    TypeNotHandedOver {
+        /// The function.
+        function: String,
+        /// Its type.
+        found: String,
+    },
+    /// The code does not keep the convention of bytes ([`program::Input::Bytes`](crate::program::Input)).
+    #[error("bytes cannot be handed over: {lacks}")]
+    BytesConvention {
+        /// What is missing or different.
+        lacks: &'static str,
+    },
+    /// The instance's tables are larger than the limit from the start.
+    #[error("the tables start with {elements} elements, {elements_max} are allowed")]
+    TableLimit {
+        /// What the module asks for.
+        elements: u64,
+        /// What the params allow.
+        elements_max: u32,
+    },
+    /// The guest trapped after it was refused more memory.
+    #[error("out of memory: {pages} pages were asked for, {pages_max} are allowed ({text})")]
+    MemoryExhausted {
+        /// What it asked for in all the last time it was refused.
+        pages: u64,
+        /// What the params allow.
+        pages_max: u32,
+        /// The trap.
+        text: String,
+    },
+    /// The guest trapped after it was refused larger tables.
+    #[error(
+        "out of tables: {elements} elements were asked for, {elements_max} are allowed ({text})"
+    )]
+    TableExhausted {
+        /// What it asked for in all the last time it was refused.
+        elements: u64,
+        /// What the params allow.
+        elements_max: u32,
+        /// The trap.
+        text: String,
+    },
+    /// The guest's calls are nested too deeply.
+    #[error("the stack is exhausted: {values_max} values are allowed")]
+    StackExhausted {
+        /// What the params allow.
+        values_max: u32,
+    },
+    /// The guest used all its fuel.
+    #[error("out of fuel: {fuel} units were given")]
+    OutOfFuel {
+        /// What it was given.
+        fuel: u64,
+    },
+    /// Fuel was given to code that was prepared without metering.
+    #[error("fuel was given, but the code was prepared without metering")]
+    NotMetered,
+    /// The guest wrote more than the caller takes.
+    #[error("more than {bytes_max} bytes were written to {stream}")]
+    OutputLimit {
+        /// Where to.
+        stream: Stream,
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// The guest raised a signal (`proc_raise`), which ends it.
+    #[error("the guest raised signal {signal}")]
+    Raised {
+        /// As WASI numbers it.
+        signal: u8,
+    },
     /// The guest trapped.
     #[error("the guest trapped: {text}")]
     Trap {
@@ -85,7 +180,7 @@ impl ExecuteError {
     /// Whether the same code, params and input end like this on every machine.
     pub fn is_deterministic(&self) -> bool {
         match self {
-            Self::WrongEngine | Self::MachineMemory { .. } => false,
+            Self::WrongEngine | Self::NotMetered | Self::MachineMemory { .. } => false,
             // Preparation checked these, so the artifact is not what preparation made.
             Self::Instantiate { .. } | Self::MissingExport { .. } => false,
             // The native limit depends on how code was compiled.

@@ -15,7 +15,7 @@ use crate::prepare::PrepareError;
 
 /// Returns the module as it is to be compiled.
 pub(crate) fn instrument(wasm: &[u8], params: &Params) -> Result<Vec<u8>, PrepareError> {
-    if params.bulk_memory {
+    if params.features.bulk_memory {
         return bulk::instrument_around(wasm, |lowered| instrument_mvp(lowered, params));
     }
     instrument_mvp(wasm, params)

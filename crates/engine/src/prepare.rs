@@ -13,7 +13,8 @@ use crate::engine::Engine;
 use crate::externs::ExternKind;
 use crate::imports::State;
 use crate::instrument::instrument;
-use crate::params::{CodeFormat, CodeLimits, Params};
+use crate::params::{CodeFormat, CodeLimits, Features, Params, Profile};
+use crate::stack;
 use crate::survey::survey;
 use crate::trap::{Ending, TrapKind, classify};
 
@@ -43,6 +44,12 @@ pub enum PrepareError {
     /// The engine was built for another native stack size than these params ask for.
     #[error("the engine was built for other params")]
     WrongEngine,
+    /// The params ask for what the profile does not have.
+    #[error("this profile has no {what}")]
+    NotOfProfile {
+        /// What it does not have.
+        what: &'static str,
+    },
     /// The code is larger than allowed.
     #[error("the code has {bytes} bytes, {bytes_max} are allowed")]
     CodeTooLarge {
@@ -91,6 +98,19 @@ pub enum PrepareError {
         module: String,
         /// What was asked of it.
         name: String,
+    },
+    /// An import that the profile does not provide.
+    #[error(
+        "nothing provides the {kind:?} `{name}` of `{module}`; functions that are never called can \
+         be let through as unknown imports"
+    )]
+    UnknownImport {
+        /// The module asked for.
+        module: String,
+        /// What was asked of it.
+        name: String,
+        /// What it should be.
+        kind: ExternKind,
     },
     /// An import that is neither a function nor a memory.
     #[error("the host provides functions and a memory, not `{name}` ({kind:?})")]
@@ -211,12 +231,18 @@ impl Engine {
         }
         stacker::grow(STACK_BYTES, || {
             let wasm = unpack(code, params, limits)?;
+            check_params(params)?;
             let mut survey = survey(&wasm, params)?;
             if !survey.objections.is_empty() {
                 return Err(survey.objections.swap_remove(0));
             }
-            let instrumented = instrument(&wasm, params)?;
-            let artifact = self.compile(&instrumented)?;
+            let artifact = match params.profile {
+                Profile::Pvf => self.compile(&instrument(&wasm, params)?)?,
+                Profile::Plain | Profile::Wasi => {
+                    let changed = stack::instrument(&wasm, &survey, params)?;
+                    self.compile_program(&changed, params)?
+                }
+            };
             let (code_bytes, functions) = (wasm.len() as u64, survey.functions);
             Ok(Prepared { artifact, code_bytes, functions })
         })
@@ -255,6 +281,21 @@ impl Engine {
                 Ending::MachineMemory { text } => PrepareError::MachineMemory { text },
             })
         })
+    }
+}
+
+/// What the network has no word for cannot be asked of its profile.
+fn check_params(params: &Params) -> Result<(), PrepareError> {
+    if params.profile != Profile::Pvf {
+        return Ok(());
+    }
+    let Features { sign_extension, bulk_memory, .. } = params.features;
+    if params.features != (Features { sign_extension, bulk_memory, ..Features::PVF }) {
+        return Err(PrepareError::NotOfProfile { what: "feature beyond bulk memory" });
+    }
+    match params.metering {
+        true => Err(PrepareError::NotOfProfile { what: "metering" }),
+        false => Ok(()),
     }
 }
 

@@ -250,7 +250,7 @@ fn parts_are_encoded_like_validation_params_and_a_compressed_block_is_unpacked()
 
 #[test]
 fn bulk_memory_instructions_work_under_the_stack_limiter_when_allowed() {
-    let params = Params { bulk_memory: true, ..text_params() };
+    let params = Params { features: shared::BULK, ..text_params() };
     let body = "(memory.fill (i32.const 0) (i32.const 7) (i32.const 4))
         (memory.copy (i32.const 4) (local.get $ptr) (local.get $len))
         (call $give (i32.const 0) (select (i32.const 7) (i32.const 0) (local.get $len)))";

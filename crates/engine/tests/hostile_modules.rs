@@ -7,7 +7,7 @@ mod shared;
 
 use std::path::Path;
 
-use lazaret_engine::{Engine, Params};
+use lazaret_engine::{Engine, Params, Profile, UnknownImports};
 
 /// Larger ones take minutes to compile; the CPU limit of the job is what ends them.
 const CODE_BYTES_MAX: usize = 1 << 20;
@@ -49,7 +49,13 @@ fn prepare_all(folder: &Path) {
 }
 
 fn prepare_either_way(engine: &Engine, code: &[u8]) -> bool {
-    let bulk = Params { bulk_memory: true, ..Params::default() };
+    let open =
+        Params { unknown_imports: UnknownImports::TrapWhenCalled, ..Params::of(Profile::Wasi) };
+    let metered = Params { metering: true, ..open.clone() };
+    let open = [open, metered].map(|params| shared::prepare(engine, code, &params));
+    let [open, metered] = open.map(|prepared| prepared.map_err(|error| error.to_string()).err());
+    assert_eq!(open, metered);
+    let bulk = Params { features: shared::BULK, ..Params::default() };
     let strict = shared::prepare(engine, code, &Params::default()).is_ok();
-    shared::prepare(engine, code, &bulk).is_ok() || strict
+    shared::prepare(engine, code, &bulk).is_ok() || strict || open.is_none()
 }

@@ -3,7 +3,7 @@
 mod shared;
 
 use lazaret_engine::{
-    COMPRESSED_PREFIX, CodeFormat, CodeLimits, DecompressError, Engine, ExternKind,
+    COMPRESSED_PREFIX, CodeFormat, CodeLimits, DecompressError, Engine, ExternKind, Features,
     ImportTreatment, Params, PrepareError, TrapKind, inspect,
 };
 
@@ -78,7 +78,10 @@ fn proposals_beyond_the_params_are_not_valid() {
         assert!(matches!(error, PrepareError::Invalid { .. }), "{body}: {error}");
     }
     let sign_extension = module("(func (drop (i32.extend8_s (i32.const 0))))");
-    let params = Params { sign_extension: false, ..shared::text_params() };
+    let params = Params {
+        features: Features { sign_extension: false, ..Features::PVF },
+        ..shared::text_params()
+    };
     assert!(matches!(refusal_under(&sign_extension, &params), PrepareError::Invalid { .. }));
     shared::prepare(&shared::engine(), sign_extension.as_bytes(), &shared::text_params()).unwrap();
 }
@@ -150,7 +153,7 @@ fn modules_of_unbearable_shape_are_refused_by_name() {
 
 #[test]
 fn bulk_memory_beyond_copy_and_fill_is_refused_by_name() {
-    let params = Params { bulk_memory: true, ..shared::text_params() };
+    let params = Params { features: shared::BULK, ..shared::text_params() };
     let code = module(r#"(data $d "x") (func (data.drop $d))"#);
     assert!(matches!(
         refusal_under(&code, &params),

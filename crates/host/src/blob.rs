@@ -101,6 +101,24 @@ impl Blob {
     }
 }
 
+/// What goes to a job beside its order.
+#[derive(Debug)]
+pub(crate) enum Attached {
+    /// Bytes.
+    Blob(Blob),
+    /// The job's end of a pipe.
+    Pipe(OwnedFd),
+}
+
+impl AsFd for Attached {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Blob(blob) => blob.as_fd(),
+            Self::Pipe(end) => end.as_fd(),
+        }
+    }
+}
+
 impl AsFd for Blob {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.memfd.as_fd()

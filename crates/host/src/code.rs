@@ -61,6 +61,11 @@ impl Code {
         &self.digest
     }
 
+    /// A copy of the bytes as given.
+    pub fn to_bytes(&self) -> io::Result<Vec<u8>> {
+        self.blob.to_vec()
+    }
+
     pub(crate) fn blob(&self) -> &Blob {
         &self.blob
     }

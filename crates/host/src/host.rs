@@ -27,6 +27,7 @@ use crate::{
     judge::Waiting,
     metrics::Metrics,
     pipeline::{self, Wanted},
+    program::SharedOutside,
     request::{Input, Output, RequestId},
     worker::{Pool, QueueState, Spawner, Terms, Urgency},
 };
@@ -79,6 +80,10 @@ pub(crate) struct Call {
     pub(crate) params: Params,
     pub(crate) input: Input,
     pub(crate) limits: Limits,
+    /// The wall-clock limit, if it is not to follow from the CPU limit.
+    pub(crate) wall: Option<Duration>,
+    /// What a program reads and writes meanwhile.
+    pub(crate) streams: Option<SharedOutside>,
     /// Those of the host, if it brings none.
     pub(crate) prepare_limits: Option<PrepareLimits>,
     pub(crate) retry: Retry,
@@ -334,6 +339,10 @@ fn tell<T>(request: RequestId, ended: &Result<Answer<T>, Fault>) {
             let (verdict, reason) = (answer.verdict.word(), answer.verdict.reason_word());
             let Usage { cpu, wall, .. } = answer.usage;
             tracing::debug!(target: "lazaret", request, verdict, reason, ?cpu, ?wall, "answered");
+        }
+        // Whose end it was knows already.
+        Err(fault @ Fault::Stream { .. }) => {
+            tracing::debug!(target: "lazaret", request, %fault, "not answered");
         }
         Err(fault) => tracing::warn!(target: "lazaret", request, %fault, "not answered"),
     }

@@ -8,9 +8,10 @@
 use std::time::Duration;
 
 use lazaret_wire::{
-    claim::{Claim, Prepared, Refusal},
+    claim::{Claim, Prepared, Ran, Refusal, RunEnd},
     evidence::{End, Evidence, Malformation, Output, Reply, Stop},
     frame::NotStarted,
+    program::VALUES_MAX,
     work::Limits,
 };
 
@@ -30,6 +31,9 @@ pub(crate) enum Outcome {
     Ended(Evidence, OomKill),
     /// The worker could not hand over the work.
     NotStarted(NotStarted),
+    /// The program wrote more to its streams than this, which the host counted; how its job ended then
+    /// does not matter.
+    OverOutput { limit_bytes: u64 },
     /// The worker went away before it was sent the work.
     LostBefore,
     /// The worker went away, or went silent, after it was sent the work.
@@ -51,8 +55,10 @@ pub(crate) enum OomKill {
 /// What the job was asked, as far as blame depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
-    /// To call an artifact.
+    /// To call an artifact of a parachain validation function.
     Execute,
+    /// To run a plain or WASI program.
+    Run,
     /// To compile code, to say whether it may be accepted at all.
     Precheck,
     /// To compile code that was accepted, because a call needs it.
@@ -64,9 +70,11 @@ pub(crate) enum Asked {
 /// Whether a job could have spent wall time without spending CPU time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waiting {
-    /// The final system-call filter was on: it has no call that blocks.
+    /// The final system-call filter was on, and no call of it waits for anybody but this host, which
+    /// was always ready.
     Impossible,
-    /// The filter was off, or the job was the copy of a template.
+    /// The filter was off, the job was the copy of a template, or it had a stream at whose other end is
+    /// somebody else.
     Possible,
 }
 
@@ -75,6 +83,8 @@ pub(crate) enum Waiting {
 pub(crate) enum Judged {
     /// The guest returned this.
     Returned { output: Output, memory_pages: u32 },
+    /// The program ran to this end, which is no refusal, and this are the bytes that it returned.
+    Ran(Ran, Output),
     /// The artifact is there.
     Prepared(Prepared),
     /// The inspection is in this output.
@@ -93,6 +103,9 @@ pub(crate) fn judge(
     outcome: Outcome,
 ) -> Result<Judged, Fault> {
     match outcome {
+        Outcome::OverOutput { limit_bytes } => {
+            Ok(Judged::Refused(Refusal::OutputTooLarge { limit_bytes }))
+        }
         Outcome::LostBefore => Err(Fault::WorkerLost),
         Outcome::NotStarted(NotStarted { step, errno }) => Err(Fault::NotStarted { step, errno }),
         Outcome::LostWith => Ok(Judged::Inconclusive(Doubt::WorkerLost)),
@@ -160,10 +173,11 @@ fn judge_claim(asked: Asked, claim: Claim, output: Output) -> Judged {
         Claim::Returned { memory_pages } if asked == Asked::Execute => {
             Judged::Returned { output, memory_pages }
         }
+        Claim::Ran(ran) if asked == Asked::Run => judge_run(ran, output),
         Claim::Prepared(prepared) if compiles => Judged::Prepared(prepared),
         Claim::Inspected if asked == Asked::Inspect => Judged::Inspected(output),
         Claim::Refused(refusal) if fits(asked, &refusal) => Judged::Refused(refusal),
-        Claim::ArtifactUnusable(reason) if asked == Asked::Execute => {
+        Claim::ArtifactUnusable(reason) if calls(asked) => {
             Judged::Inconclusive(Doubt::ArtifactUnusable(reason))
         }
         Claim::Unable(reason) => Judged::Inconclusive(Doubt::Unable(reason)),
@@ -171,11 +185,26 @@ fn judge_claim(asked: Asked, claim: Claim, output: Output) -> Judged {
     }
 }
 
+/// A program's own account of how it ended.
+fn judge_run(ran: Ran, output: Output) -> Judged {
+    match ran.end {
+        RunEnd::Refused(refusal) => judge_claim(Asked::Run, Claim::Refused(refusal), output),
+        RunEnd::Values(ref values) if values.len() > VALUES_MAX => {
+            Judged::Inconclusive(Doubt::Unfitting)
+        }
+        RunEnd::Values(_) | RunEnd::Bytes | RunEnd::Exited(_) => Judged::Ran(ran, output),
+    }
+}
+
+fn calls(asked: Asked) -> bool {
+    matches!(asked, Asked::Execute | Asked::Run)
+}
+
 /// Whether a job that was asked this may refuse for that reason. The CPU limits are the worker's to
 /// report.
 fn fits(asked: Asked, refusal: &Refusal) -> bool {
     let measured = matches!(refusal, Refusal::CpuLimit { .. } | Refusal::PrepareCpu { .. });
-    !measured && (culprit(refusal) == Culprit::Call) == (asked == Asked::Execute)
+    !measured && (culprit(refusal) == Culprit::Call) == calls(asked)
 }
 
 /// CPU time is the guest's own. Only in a preparation for a call is it nobody's fault: the same code
@@ -183,7 +212,7 @@ fn fits(asked: Asked, refusal: &Refusal) -> bool {
 fn over_cpu_limit(asked: Asked, limits: &Limits) -> Judged {
     let limit_micros = limits.cpu_micros;
     match asked {
-        Asked::Execute => Judged::Refused(Refusal::CpuLimit { limit_micros }),
+        Asked::Execute | Asked::Run => Judged::Refused(Refusal::CpuLimit { limit_micros }),
         Asked::Precheck | Asked::Inspect => Judged::Refused(Refusal::PrepareCpu { limit_micros }),
         Asked::PrepareToExecute => Judged::Inconclusive(Doubt::PreparationCpu {
             limit: Duration::from_micros(limit_micros),

@@ -16,7 +16,8 @@ const LIMITS: Limits = Limits {
     heap_bytes: 0,
     output_bytes: 100,
 };
-const ALL: [Asked; 4] = [Asked::Execute, Asked::Precheck, Asked::PrepareToExecute, Asked::Inspect];
+const ALL: [Asked; 5] =
+    [Asked::Execute, Asked::Run, Asked::Precheck, Asked::PrepareToExecute, Asked::Inspect];
 
 fn evidence(end: End, reply: Reply) -> Evidence {
     let usage = Usage { cpu_micros: 10, wall_micros: 20, ..Usage::default() };
@@ -53,6 +54,55 @@ fn a_whole_reply_within_every_limit_is_returned() {
         judged,
         Judged::Returned { output: Output::Inline(b"out".to_vec()), memory_pages: 3 }
     );
+}
+
+fn ran(end: RunEnd) -> Claim {
+    Claim::Ran(Ran { end, memory_pages: 3, fuel_used: Some(7) })
+}
+
+#[test]
+fn a_program_that_ran_to_an_end_has_returned_whatever_its_exit_code() {
+    for end in [RunEnd::Exited(0), RunEnd::Exited(-1), RunEnd::Bytes, RunEnd::Values(Vec::new())] {
+        let judged = ended(Asked::Run, End::Exited(0), whole(ran(end.clone())));
+        let Judged::Ran(ran, output) = judged else { panic!("{judged:?}") };
+        assert_eq!((ran.end, output), (end, Output::Inline(b"out".to_vec())));
+    }
+}
+
+#[test]
+fn a_program_refuses_itself_and_not_its_code() {
+    for refusal in [
+        trap(),
+        Refusal::OutOfFuel { limit: 1 },
+        Refusal::MemoryExhausted { asked_pages: 2, limit_pages: 1 },
+        Refusal::OutputTooLarge { limit_bytes: 1 },
+        Refusal::BadArguments(Text::from("x")),
+    ] {
+        let claim = ran(RunEnd::Refused(refusal.clone()));
+        let judged = ended(Asked::Run, End::Exited(0), whole(claim));
+        assert_eq!(judged, Judged::Refused(refusal));
+    }
+    for refusal in [code_refusal(), Refusal::CpuLimit { limit_micros: 1 }] {
+        let judged = ended(Asked::Run, End::Exited(0), whole(ran(RunEnd::Refused(refusal))));
+        assert_eq!(judged, Judged::Inconclusive(Doubt::Unfitting));
+    }
+}
+
+#[test]
+fn more_results_than_there_may_be_are_no_answer() {
+    let values = |count| ran(RunEnd::Values(vec![lazaret_wire::program::Value::I32(0); count]));
+    let judge = |count| ended(Asked::Run, End::Exited(0), whole(values(count)));
+    assert!(matches!(judge(VALUES_MAX), Judged::Ran(..)));
+    assert_eq!(judge(VALUES_MAX + 1), Judged::Inconclusive(Doubt::Unfitting));
+}
+
+/// However its job ended, and whether or not the host had to end it: the host has counted.
+#[test]
+fn a_program_that_wrote_too_much_is_refused() {
+    for waiting in [Waiting::Possible, Waiting::Impossible] {
+        let judged = judge(Asked::Run, &LIMITS, waiting, Outcome::OverOutput { limit_bytes: 9 });
+        assert_eq!(judged.unwrap(), Judged::Refused(Refusal::OutputTooLarge { limit_bytes: 9 }));
+    }
 }
 
 #[test]
@@ -108,6 +158,11 @@ fn a_claim_that_answers_another_question_is_inconclusive() {
     for (asked, claim) in [
         (Asked::Execute, Claim::Prepared(prepared.clone())),
         (Asked::Execute, Claim::Inspected),
+        (Asked::Execute, ran(RunEnd::Exited(0))),
+        (Asked::Execute, ran(RunEnd::Refused(trap()))),
+        (Asked::Precheck, ran(RunEnd::Exited(0))),
+        (Asked::Run, Claim::Returned { memory_pages: 1 }),
+        (Asked::Run, Claim::Prepared(prepared.clone())),
         (Asked::Precheck, Claim::Returned { memory_pages: 1 }),
         (Asked::Precheck, Claim::ArtifactUnusable(Text::from("x"))),
         (Asked::Inspect, Claim::Prepared(prepared)),
@@ -162,6 +217,8 @@ fn nothing_that_a_job_says_becomes_a_fault() {
         Claim::Refused(code_refusal()),
         Claim::Inspected,
         Claim::Returned { memory_pages: u32::MAX },
+        ran(RunEnd::Exited(i32::MAX)),
+        ran(RunEnd::Refused(code_refusal())),
     ] {
         for asked in ALL {
             for end in [End::Exited(0), End::Exited(-1), End::Signaled(31)] {
@@ -177,6 +234,7 @@ fn the_cpu_limit_is_the_guests_own_except_when_a_call_waits_for_preparation() {
     let limit_micros = LIMITS.cpu_micros;
     let stop = |asked| stopped(asked, Waiting::Impossible, Stop::CpuLimit).unwrap();
     assert_eq!(stop(Asked::Execute), Judged::Refused(Refusal::CpuLimit { limit_micros }));
+    assert_eq!(stop(Asked::Run), Judged::Refused(Refusal::CpuLimit { limit_micros }));
     assert_eq!(stop(Asked::Precheck), Judged::Refused(Refusal::PrepareCpu { limit_micros }));
     let limit = Duration::from_micros(limit_micros);
     assert_eq!(
@@ -185,6 +243,8 @@ fn the_cpu_limit_is_the_guests_own_except_when_a_call_waits_for_preparation() {
     );
 }
 
+/// A program whose stream leads to the caller may have waited for the caller, who is not this machine; one
+/// whose streams are all in this host's memory has nobody to wait for but this host.
 #[test]
 fn the_wall_limit_is_a_fault_only_where_no_job_can_wait() {
     for asked in ALL {

@@ -52,7 +52,9 @@ mod machine;
 mod metrics;
 #[cfg(feature = "metrics-http")]
 mod metrics_http;
+mod one_job;
 mod pipeline;
+pub mod program;
 pub mod pvf;
 mod queue;
 mod request;
@@ -73,10 +75,13 @@ pub use host::{Host, Security};
 pub use lanes::{Lane, Lanes};
 pub use lazaret_wire::{
     greeting::{JailLevel, Layer, LayerState},
-    params::{CodeFormat, HEAP_PAGES_ESTIMATE, MAX_MEMORY_PAGES_DEFAULT, Params},
+    params::{
+        CodeFormat, Features, HEAP_PAGES_ESTIMATE, MAX_MEMORY_PAGES_DEFAULT, Metering, Params,
+        Profile, UnknownImports,
+    },
 };
 pub use machine::MachineLoad;
-pub use request::{Answer, ArtifactUse, Limits, PrepareLimits, Retry, Usage};
+pub use request::{Answer, ArtifactUse, Limits, PrepareLimits, Retry, Usage, Written};
 pub use verdict::{
     CodeStep, Culprit, Doubt, Fault, Import, ImportTreatment, Inspection, LogLevel, LogLine,
     Malformation, NoGreeting, Refusal, StartStep, Text, TrapKind, Verdict, Vote, culprit, describe,

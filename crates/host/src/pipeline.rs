@@ -2,24 +2,23 @@
 
 use std::{
     io,
-    os::fd::AsFd,
     sync::Arc,
     time::{Instant, SystemTime},
 };
 
 use lazaret_wire::{
-    evidence::{self, Stop},
-    frame::Readiness,
-    work::{Execute, Inspect, Prepare, Work},
+    evidence,
+    params::Profile,
+    work::{self, Execute, Inspect, Prepare, Work},
 };
-use tokio::{sync::oneshot, time::timeout_at};
+use tokio::time::timeout_at;
 use tracing::Instrument;
 
 use crate::{
-    Answer, ArtifactUse, Code, Doubt, Fault, Inspection, LogLine, Origin, Params, PreparationState,
+    Answer, ArtifactUse, Code, Doubt, Fault, Inspection, Origin, Params, PreparationState,
     PrepareFacts, PrepareLimits, Refusal, Retry, Usage, Verdict,
     artifacts::{Artifact, Found, Key, Preparation, Promise, Purpose, Source, Terms, Waiter},
-    blob::Blob,
+    blob::{Attached, Blob},
     breaker::is_death,
     canary,
     host::{Call, Shared},
@@ -28,32 +27,12 @@ use crate::{
         Lane,
         preparation::{ASKED, CRITICAL, HEADS_UP},
     },
-    machine::MachineLoad,
-    request::{Output, RequestId, or_never},
+    one_job::{Order, Ran, run},
+    program::Relayed,
+    request::{Output, RequestId, Written, or_never, wall_micros},
     retry::pause_before_retry,
-    to_its_end::ToItsEnd,
-    worker::{Pool, Urgency},
+    worker::Urgency,
 };
-
-/// What came of one job, or of the try to have one.
-struct Ran {
-    concluded: Result<Judged, Fault>,
-    usage: Usage,
-    log: Vec<LogLine>,
-    log_lines_dropped: u32,
-    /// The memfd that came with it, if one did.
-    blob: Option<Blob>,
-}
-
-/// What one job is to do.
-struct Order<A> {
-    request: Option<RequestId>,
-    asked: Asked,
-    work: Work,
-    deadline: Option<Instant>,
-    /// Gives the memfds that go with it, once there is a worker: what waits holds no descriptor.
-    attached: A,
-}
 
 /// Code that is to be prepared, and under which limits.
 #[derive(Clone)]
@@ -148,22 +127,10 @@ pub(crate) async fn call(host: Arc<Shared>, call: Call) -> Result<Answer<Output>
         if let Some(refusal) = wanted.terms().refuse(&artifact.facts) {
             return Ok(unrun(Verdict::Refused(refusal)));
         }
-        let work = Work::Execute(Execute {
-            artifact: artifact.number,
-            input: call.input.form.clone(),
-            params: call.params.clone(),
-            limits: call.limits.for_execute(&call.params),
-        });
-        let order = Order {
-            request: call.request,
-            asked: Asked::Execute,
-            work,
-            deadline: call.deadline,
-            attached: || Ok(vec![artifact.blob.clone(), call.input.to_blob()?]),
-        };
-        let ran = run(&host, &host.execute_workers, &Urgency::new(call.lane), order).await;
-        if let Some(pause) = pause_before_retry(call.retry, attempt, &ran.concluded) {
-            if let Ok(Judged::Inconclusive(Doubt::ArtifactUnusable(_))) = ran.concluded {
+        let (ran, relayed) = self::attempt(&host, &call, &artifact).await;
+        let pause = pause_before_retry(call.retry, attempt, &ran.concluded);
+        if let Some(pause) = pause.filter(|_| relayed.can_begin_anew) {
+            if ran.found_artifact_unusable() {
                 // The job's word evicts nothing: the file is read and verified again instead.
                 host.shelf.drop_hot(&key(&host, &call.code, &call.params));
             }
@@ -172,26 +139,84 @@ pub(crate) async fn call(host: Arc<Shared>, call: Call) -> Result<Answer<Output>
             attempt += 1;
             continue;
         }
-        let verdict = match ran.concluded? {
-            Judged::Returned { output, memory_pages } => {
-                Verdict::Returned(Output { bytes: read_output(output, ran.blob)?, memory_pages })
-            }
-            Judged::Refused(refusal) => Verdict::Refused(refusal),
-            Judged::Inconclusive(doubt) => Verdict::Inconclusive(doubt),
-            Judged::Prepared(_) | Judged::Inspected(_) => {
-                return Err(bug!("a call judged as something else"));
-            }
-        };
         return Ok(Answer {
-            verdict,
+            verdict: verdict(ran.concluded?, ran.blob)?,
             usage: ran.usage,
             attempts: attempt,
             artifact: Some(artifact_use(&artifact, origin)),
             log: ran.log,
             log_lines_dropped: ran.log_lines_dropped,
+            written: relayed.written,
             security: None,
         });
     }
+}
+
+/// One job that calls the artifact, and what its streams did meanwhile.
+async fn attempt(host: &Shared, call: &Call, artifact: &Artifact) -> (Ran, Relayed) {
+    let tmp_bytes = match &call.input.form {
+        work::Input::Wasi(wasi) => wasi.tmp_bytes_max,
+        _ => 0,
+    };
+    let mut limits = call.limits.for_execute(&call.params, tmp_bytes);
+    limits.wall_micros = call.wall.map_or(limits.wall_micros, wall_micros);
+    let work = Work::Execute(Execute {
+        artifact: artifact.number,
+        input: call.input.form.clone(),
+        params: call.params.clone(),
+        limits,
+    });
+    let asked = match call.params.profile {
+        Profile::Pvf => Asked::Execute,
+        Profile::Plain | Profile::Wasi => Asked::Run,
+    };
+    let blobs = || {
+        let blobs = [artifact.blob.clone(), call.input.to_blob()?];
+        let blobs = blobs.into_iter().chain(call.input.image.clone()).map(Attached::Blob);
+        io::Result::Ok(blobs.collect::<Vec<_>>())
+    };
+    let (pool, urgency) = (&host.execute_workers, Urgency::new(call.lane));
+    let order = Order::new(call.request, asked, work, host.waiting);
+    let order = Order { deadline: call.deadline, ..order };
+    let Some(outside) = &call.streams else {
+        return (run(host, pool, &urgency, order, blobs).await, Relayed::default());
+    };
+    let mut outside = outside.lock().await;
+    let waiting = if outside.is_live() { Waiting::Possible } else { host.waiting };
+    let (relay, pipes, cut) = outside.relay();
+    let attached = || {
+        let mut attached = blobs()?;
+        attached.extend(pipes.open()?.into_iter().map(Attached::Pipe));
+        Ok(attached)
+    };
+    let order = Order { waiting, cut: Some(cut), ..order };
+    let (mut ran, relayed) = tokio::join!(run(host, pool, &urgency, order, attached), relay);
+    if let Some(limit_bytes) = relayed.over_bytes {
+        let limits = call.limits.for_execute(&call.params, 0);
+        ran.concluded = judge(asked, &limits, waiting, Outcome::OverOutput { limit_bytes });
+    }
+    if let Some(fault) = &relayed.failed {
+        ran.concluded = Err(fault.clone());
+    }
+    (ran, relayed)
+}
+
+fn verdict(judged: Judged, blob: Option<Blob>) -> Result<Verdict<Output>, Fault> {
+    Ok(match judged {
+        Judged::Returned { output, memory_pages } => {
+            let bytes = read_output(output, blob)?;
+            Verdict::Returned(Output { bytes, memory_pages, end: None })
+        }
+        Judged::Ran(ran, output) => {
+            let (bytes, memory_pages) = (read_output(output, blob)?, ran.memory_pages);
+            Verdict::Returned(Output { bytes, memory_pages, end: Some(ran.end) })
+        }
+        Judged::Refused(refusal) => Verdict::Refused(refusal),
+        Judged::Inconclusive(doubt) => Verdict::Inconclusive(doubt),
+        Judged::Prepared(_) | Judged::Inspected(_) => {
+            return Err(bug!("a call judged as something else"));
+        }
+    })
 }
 
 /// Prepares code, or finds that it is prepared.
@@ -231,9 +256,9 @@ pub(crate) async fn inspect(
         code_bytes_max: limits.code_bytes_max,
         limits: limits.for_inspect(),
     });
-    let attached = || Ok(vec![code.blob().clone()]);
-    let order = Order { request, asked: Asked::Inspect, work, deadline: None, attached };
-    let ran = run(&host, &host.prepare_workers, &Urgency::new(ASKED), order).await;
+    let attached = || Ok(vec![Attached::Blob(code.blob().clone())]);
+    let order = Order::new(request, Asked::Inspect, work, host.waiting);
+    let ran = run(&host, &host.prepare_workers, &Urgency::new(ASKED), order, attached).await;
     let verdict = match ran.concluded? {
         Judged::Inspected(output) => {
             let bytes = read_output(output, ran.blob)?;
@@ -244,7 +269,7 @@ pub(crate) async fn inspect(
         }
         Judged::Refused(refusal) => Verdict::Refused(refusal),
         Judged::Inconclusive(doubt) => Verdict::Inconclusive(doubt),
-        Judged::Returned { .. } | Judged::Prepared(_) => {
+        Judged::Returned { .. } | Judged::Ran(..) | Judged::Prepared(_) => {
             return Err(bug!("an inspection judged as something else"));
         }
     };
@@ -318,9 +343,9 @@ async fn compile(host: &Arc<Shared>, key: Key, wanted: &Wanted, urgency: &Urgenc
     });
     let mut attempt = 1;
     loop {
-        let attached = || Ok(vec![code.blob().clone()]);
-        let order = Order { request, asked, work: work.clone(), deadline: None, attached };
-        let ran = run(host, &host.prepare_workers, urgency, order).await;
+        let attached = || Ok(vec![Attached::Blob(code.blob().clone())]);
+        let order = Order::new(request, asked, work.clone(), host.waiting);
+        let ran = run(host, &host.prepare_workers, urgency, order, attached).await;
         if let Some(pause) = pause_before_retry(Retry::Once, attempt, &ran.concluded) {
             host.metrics.retried(host.prepare_workers.of());
             tokio::time::sleep(pause).await;
@@ -344,7 +369,7 @@ async fn compile(host: &Arc<Shared>, key: Key, wanted: &Wanted, urgency: &Urgenc
                     Preparation::Ready(Arc::new(Artifact::new(blob, facts)), Origin::Prepared)
                 }
             },
-            Ok(Judged::Returned { .. } | Judged::Inspected(_)) => {
+            Ok(Judged::Returned { .. } | Judged::Ran(..) | Judged::Inspected(_)) => {
                 Preparation::Failed(bug!("a preparation judged as something else"))
             }
         };
@@ -360,86 +385,6 @@ async fn save(host: &Shared, key: Key, code: &Code, blob: &Blob, facts: PrepareF
     let saved = tokio::task::spawn_blocking(move || store.save(&key, source, &blob, facts));
     if let Ok(Err(fault)) = saved.await {
         tracing::warn!(target: "lazaret", error = %fault, "artifact not kept");
-    }
-}
-
-/// Runs one job on a leased worker and judges it. When this future is dropped the work is withdrawn:
-/// the conversation goes on in a task of its own just long enough to have the job killed and reaped.
-async fn run<A>(host: &Shared, pool: &Pool, urgency: &Urgency, order: Order<A>) -> Ran
-where
-    A: FnOnce() -> io::Result<Vec<Blob>>,
-{
-    let Order { request, asked, work, deadline, attached } = order;
-    if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-        return Fault::Deadline.into();
-    }
-    let near = match &work {
-        Work::Execute(execute) => Some(execute.artifact),
-        Work::Prepare(_) | Work::Inspect(_) => None,
-    };
-    let mut lease = match timeout_at(or_never(deadline), pool.lease(urgency, near)).await {
-        Ok(Ok(lease)) => lease,
-        Ok(Err(fault)) => return fault.into(),
-        Err(_) => return Fault::Deadline.into(),
-    };
-    let blobs = match attached() {
-        Ok(blobs) => blobs,
-        Err(error) => return Fault::Memory(error.into()).into(),
-    };
-    let limits = work.limits().clone();
-    let (_still_wanted, mut withdrawn) = oneshot::channel();
-    let conversation = async move {
-        let descriptors: Vec<_> = blobs.iter().map(AsFd::as_fd).collect();
-        let answer = lease.run(request, &work, &descriptors, &mut withdrawn).await;
-        (answer, lease)
-    };
-    let (answer, lease) = match ToItsEnd::new(conversation.in_current_span()).await {
-        (Ok(answer), lease) => (answer, lease),
-        (Err(fault), _) => return fault.into(),
-    };
-    let mut ran = Ran { blob: answer.blob, ..Ran::from(Fault::ShuttingDown) };
-    if let Outcome::Ended(ended, _) = &answer.outcome {
-        ran.usage = ended.usage.into();
-        host.metrics.job_begun(pool.of(), answer.readiness);
-        host.metrics.job_ended(pool.of(), &ran.usage, ended.stop.map(Stop::word));
-        tell_guest(request, &ended.log);
-        ran.log.clone_from(&ended.log);
-        ran.log_lines_dropped = ended.log_lines_dropped;
-    }
-    let waiting = match answer.readiness {
-        // Until its last doors it held what its template did, the template's channel for one, and code of
-        // an artifact that a compiler was made to forge could have waited there.
-        Readiness::Loaded => Waiting::Possible,
-        Readiness::Absent | Readiness::Standby => host.waiting,
-    };
-    ran.concluded = judge(asked, &limits, waiting, answer.outcome);
-    if let Err(Fault::Stalled { turn, load, .. }) = &mut ran.concluded {
-        *turn = answer.turn.unwrap_or_default();
-        *load = MachineLoad::now();
-    }
-    if matches!(ran.concluded, Err(_) | Ok(Judged::Inconclusive(_))) {
-        // Whatever it was may lie in the worker: the next try gets a fresh one.
-        lease.retire();
-    }
-    ran
-}
-
-/// What a guest said, as the last words of its job came.
-fn tell_guest(request: Option<RequestId>, log: &[LogLine]) {
-    for LogLine { level, target: of, message } in log {
-        tracing::debug!(target: "lazaret::guest", request, ?level, %of, "{message}");
-    }
-}
-
-impl From<Fault> for Ran {
-    fn from(fault: Fault) -> Self {
-        Self {
-            concluded: Err(fault),
-            usage: Usage::default(),
-            log: Vec::new(),
-            log_lines_dropped: 0,
-            blob: None,
-        }
     }
 }
 
@@ -467,7 +412,7 @@ fn artifact_use(artifact: &Artifact, origin: Origin) -> ArtifactUse {
 }
 
 /// An answer for which no job was run.
-fn unrun<T>(verdict: Verdict<T>) -> Answer<T> {
+pub(crate) fn unrun<T>(verdict: Verdict<T>) -> Answer<T> {
     Answer {
         verdict,
         usage: Usage::default(),
@@ -475,6 +420,7 @@ fn unrun<T>(verdict: Verdict<T>) -> Answer<T> {
         artifact: None,
         log: Vec::new(),
         log_lines_dropped: 0,
+        written: Written::default(),
         security: None,
     }
 }

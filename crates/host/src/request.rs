@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lazaret_wire::{evidence, work};
+use lazaret_wire::{claim::RunEnd, evidence, work};
 
 use crate::{
     artifacts::{Origin, PrepareFacts, Purpose},
@@ -106,6 +106,8 @@ pub(crate) struct Input {
     /// Plain memory while it waits: a descriptor is taken only once there is a worker.
     pub(crate) pieces: Arc<[Vec<u8>]>,
     pub(crate) form: work::Input,
+    /// Files that go beside them.
+    pub(crate) image: Option<Blob>,
 }
 
 impl Input {
@@ -141,6 +143,8 @@ pub struct Answer<T> {
     pub log: Vec<LogLine>,
     /// Log lines beyond the cap.
     pub log_lines_dropped: u32,
+    /// What a program wrote to streams that were kept, whatever came of it.
+    pub written: Written,
     /// The jail that it was found in; always there in an answer of a [`Host`](crate::Host).
     pub security: Option<Arc<Security>>,
 }
@@ -160,9 +164,20 @@ impl<T> Answer<T> {
             artifact: self.artifact,
             log: self.log,
             log_lines_dropped: self.log_lines_dropped,
+            written: self.written,
             security: self.security,
         }
     }
+}
+
+/// What a program wrote: bytes, untrusted, no more than the limit of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Written {
+    /// To its standard output.
+    pub stdout: Vec<u8>,
+    /// To its standard error.
+    pub stderr: Vec<u8>,
 }
 
 /// What a guest returned: bytes, untrusted, and pages of linear memory at the end of the call.
@@ -170,6 +185,8 @@ impl<T> Answer<T> {
 pub(crate) struct Output {
     pub(crate) bytes: Vec<u8>,
     pub(crate) memory_pages: u32,
+    /// How a program ended, where it was one.
+    pub(crate) end: Option<RunEnd>,
 }
 
 /// The artifact of a request.
@@ -184,7 +201,7 @@ pub struct ArtifactUse {
     pub facts: PrepareFacts,
 }
 
-/// What a job used, by the kernel's accounting.
+/// What a job used, by the kernel's accounting but for the fuel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Usage {
@@ -194,6 +211,8 @@ pub struct Usage {
     pub wall: Duration,
     /// The most resident memory, in bytes.
     pub resident_bytes_peak: u64,
+    /// Fuel, where a program counted it. Counted in its own job, and so only its word.
+    pub fuel: Option<u64>,
 }
 
 impl From<evidence::Usage> for Usage {
@@ -202,20 +221,32 @@ impl From<evidence::Usage> for Usage {
             cpu: Duration::from_micros(usage.cpu_micros),
             wall: Duration::from_micros(usage.wall_micros),
             resident_bytes_peak: usage.resident_bytes_peak,
+            fuel: None,
         }
     }
 }
 
 impl Limits {
-    pub(crate) fn for_execute(&self, params: &lazaret_wire::params::Params) -> work::Limits {
+    /// With room for so many more bytes of private memory.
+    pub(crate) fn for_execute(
+        &self,
+        params: &lazaret_wire::params::Params,
+        more_bytes: u64,
+    ) -> work::Limits {
         let linear_memory = u64::from(params.memory_pages_max) * WASM_PAGE_BYTES;
         let stack = u64::from(params.stack_native_bytes_max);
         work::Limits {
-            memory_bytes: EXECUTE_MEMORY_BEYOND + linear_memory + stack,
+            memory_bytes: (EXECUTE_MEMORY_BEYOND + linear_memory + stack)
+                .saturating_add(more_bytes),
             output_bytes: self.output_bytes_max.min(lazaret_wire::frame::OUTPUT_BYTES_MAX),
             ..with_cpu(self.cpu)
         }
     }
+}
+
+/// A wall-clock limit that somebody named, as workers know it.
+pub(crate) fn wall_micros(wall: Duration) -> u64 {
+    wall.clamp(CPU_LIMIT_MIN, CPU_LIMIT_MAX).as_micros() as u64
 }
 
 impl PrepareLimits {

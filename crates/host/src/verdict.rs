@@ -155,6 +155,16 @@ pub enum Fault {
         #[source]
         source: Arc<io::Error>,
     },
+    /// A stream of a program failed at its outer end: what it should read could not be read, or what it
+    /// wrote could not be passed on.
+    #[error("the program's {stream} failed outside of it")]
+    Stream {
+        /// `standard input`, `standard output` or `standard error`.
+        stream: &'static str,
+        /// Why.
+        #[source]
+        source: Arc<io::Error>,
+    },
     /// The host is shutting down.
     #[error("the host is shutting down")]
     ShuttingDown,
@@ -281,12 +291,29 @@ pub fn describe(refusal: &Refusal) -> String {
         }
         Refusal::BadOutput(reason) => format!("what the guest returned is no output: {reason}"),
         Refusal::OutputTooLarge { limit_bytes } => {
-            format!("the guest returned more than {limit_bytes} bytes")
+            format!("the guest returned or wrote more than {limit_bytes} bytes")
         }
         Refusal::BadInput(reason) => format!("the input cannot be read: {reason}"),
         Refusal::InputTooLarge { bytes, limit_bytes } => {
             format!("the input has {bytes} bytes, the limit is {limit_bytes}")
         }
+        Refusal::OutOfFuel { limit } => format!("the guest used up its {limit} units of fuel"),
+        Refusal::TableLimit { limit_elements } => {
+            format!("the guest needs more than {limit_elements} elements of tables to start")
+        }
+        Refusal::MemoryExhausted { asked_pages, limit_pages } => format!(
+            "the guest ran out of memory: it asked for {asked_pages} pages, the limit is {limit_pages}"
+        ),
+        Refusal::TableExhausted { asked_elements, limit_elements } => format!(
+            "the guest ran out of tables: it asked for {asked_elements} elements, the limit is \
+             {limit_elements}"
+        ),
+        Refusal::StackLimit { limit_values } => {
+            format!("calls of the guest are nested too deeply: the limit is {limit_values} values")
+        }
+        Refusal::Raised { signal } => format!("the guest raised signal {signal} at itself"),
+        Refusal::NoSuchExport { name, reason } => format!("no export {name} to call: {reason}"),
+        Refusal::BadArguments(reason) => format!("the arguments do not fit the export: {reason}"),
         Refusal::CodeTooLarge { bytes, limit_bytes } => {
             format!("the code has {bytes} bytes, the limit is {limit_bytes}")
         }

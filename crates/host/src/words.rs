@@ -35,6 +35,14 @@ fn refusal_word(refusal: &Refusal) -> &'static str {
         Refusal::BadInput(_) => "bad-input",
         Refusal::InputTooLarge { .. } => "input-too-large",
         Refusal::CodeTooLarge { .. } => "code-too-large",
+        Refusal::OutOfFuel { .. } => "out-of-fuel",
+        Refusal::TableLimit { .. } => "table-limit",
+        Refusal::MemoryExhausted { .. } => "memory-exhausted",
+        Refusal::TableExhausted { .. } => "table-exhausted",
+        Refusal::StackLimit { .. } => "stack-limit",
+        Refusal::Raised { .. } => "raised",
+        Refusal::NoSuchExport { .. } => "no-such-export",
+        Refusal::BadArguments(_) => "bad-arguments",
         _ => "other",
     }
 }
@@ -76,6 +84,7 @@ impl Fault {
             Self::Canary(_) => "canary",
             Self::Memory(_) => "memory",
             Self::Cache { .. } => "cache",
+            Self::Stream { .. } => "stream",
             Self::ShuttingDown => "shutting-down",
             Self::Bug { .. } => "bug",
         }

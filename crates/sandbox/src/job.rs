@@ -24,6 +24,14 @@ use crate::{allocator, markers, sys};
 /// usable when the limit on descriptors is 0.
 pub const CHANNEL: RawFd = 0;
 
+/// A program's standard streams, in a job that has them. Above the numbers that what it is handed takes
+/// meanwhile.
+pub const STDIN: RawFd = 10;
+/// See [`STDIN`].
+pub const STDOUT: RawFd = 11;
+/// See [`STDIN`].
+pub const STDERR: RawFd = 12;
+
 /// What a job is made for; it decides the final list of system calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobKind {
@@ -33,6 +41,35 @@ pub enum JobKind {
     Template,
     /// Compiles code into an artifact, and loads what it compiled to see that it can be.
     Prepare,
+}
+
+/// A final list of system calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Final {
+    Execute,
+    Streams,
+    StreamsAndClocks,
+    Prepare,
+}
+
+/// The pipes of a program's standard streams.
+#[derive(Debug)]
+pub struct Streams {
+    /// Where it reads, if it may.
+    pub stdin: Option<OwnedFd>,
+    /// Where it writes.
+    pub stdout: OwnedFd,
+    /// Where it writes what is no result.
+    pub stderr: OwnedFd,
+}
+
+/// Whether a program with streams may ask for the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeOfDay {
+    /// No.
+    Hidden,
+    /// By [`time_of_day`] and [`stopwatch`].
+    Told,
 }
 
 /// What a job may use.
@@ -80,6 +117,7 @@ pub enum Clocks {
 pub struct JobJail {
     record: Record,
     kind: JobKind,
+    list: Final,
     channel: OwnedFd,
     clock_pages: Result<ClockPages, Refusal>,
     filters: Rc<Filters>,
@@ -128,7 +166,11 @@ pub fn confine(start: JobStart, kind: JobKind, channel: OwnedFd) -> Result<JobJa
     if let Some(program) = filters.loading(kind) {
         record.apply(Layer::LoadingFilter, || filter::install(program))?;
     }
-    Ok(JobJail { record, kind, channel, clock_pages, filters })
+    let list = match kind {
+        JobKind::Execute | JobKind::Template => Final::Execute,
+        JobKind::Prepare => Final::Prepare,
+    };
+    Ok(JobJail { record, kind, list, channel, clock_pages, filters })
 }
 
 impl JobJail {
@@ -164,7 +206,7 @@ impl JobJail {
         let Self { record, channel: ours, .. } = self;
         record.apply(Layer::JobDescriptors, || {
             // Descriptor 0 changes under its owner.
-            let channel = sys::move_to_descriptor_zero(channel).during("dup2 to 0")?;
+            let channel = sys::move_to_descriptor(channel, CHANNEL).during("dup2 to 0")?;
             std::mem::forget(std::mem::replace(ours, channel));
             Ok(())
         })?;
@@ -193,6 +235,29 @@ impl JobJail {
     /// As `close_range(2)`.
     pub fn close_all_but_channel(&self) -> io::Result<()> {
         sys::close_range(CHANNEL + 1, RawFd::MAX)
+    }
+
+    /// Puts a program's streams in their places, where its final list lets it use them, and closes every
+    /// other descriptor but the channel: as [`close_all_but_channel`](Self::close_all_but_channel), which
+    /// is for a job without streams.
+    ///
+    /// # Errors
+    /// As `dup2(2)` and `close_range(2)`.
+    pub fn keep_streams(&mut self, streams: Streams, time: TimeOfDay) -> io::Result<Streams> {
+        let Streams { stdin, stdout, stderr } = streams;
+        let unused_to = if stdin.is_some() { STDIN - 1 } else { STDIN };
+        let placed = Streams {
+            stdin: stdin.map(|stdin| sys::move_to_descriptor(stdin, STDIN)).transpose()?,
+            stdout: sys::move_to_descriptor(stdout, STDOUT)?,
+            stderr: sys::move_to_descriptor(stderr, STDERR)?,
+        };
+        sys::close_range(CHANNEL + 1, unused_to)?;
+        sys::close_range(STDERR + 1, RawFd::MAX)?;
+        self.list = match time {
+            TimeOfDay::Hidden => Final::Streams,
+            TimeOfDay::Told => Final::StreamsAndClocks,
+        };
+        Ok(placed)
     }
 
     /// Makes what was loaded final (docs/jail.md, steps 11 to 13): no change of the text, no new
@@ -235,7 +300,7 @@ impl JobJail {
     /// The first layer that the level requires and the machine refuses.
     pub fn enter_final_filter(&mut self) -> Result<(), StepError> {
         self.record.apply(Layer::NoNewDescriptors, limits::refuse_descriptors)?;
-        let program = self.filters.last(self.kind);
+        let program = self.filters.of(self.list);
         self.record.apply(Layer::JobFilter, || filter::install(program))
     }
 }
@@ -243,4 +308,14 @@ impl JobJail {
 /// Ends the job at once, running no destructor: the one way out.
 pub fn end(status: i32) -> ! {
     sys::exit_group(status)
+}
+
+/// The time since 1970, in a job to which it is told.
+pub fn time_of_day() -> Duration {
+    sys::clock_time(libc::CLOCK_REALTIME)
+}
+
+/// The time since some moment, in a job to which it is told.
+pub fn stopwatch() -> Duration {
+    sys::clock_time(libc::CLOCK_MONOTONIC)
 }

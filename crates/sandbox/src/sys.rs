@@ -34,18 +34,27 @@ pub(crate) fn unshare(namespaces: CloneFlags) -> io::Result<()> {
     zero_or_errno(unsafe { libc::unshare(namespaces) })
 }
 
-/// Makes `fd` descriptor 0, whatever that was before.
-pub(crate) fn move_to_descriptor_zero(fd: OwnedFd) -> io::Result<OwnedFd> {
-    if fd.as_raw_fd() == 0 {
+/// Makes `fd` the descriptor of that number, whatever that was before: the worker's, to whose frames
+/// the job never returns, or none.
+pub(crate) fn move_to_descriptor(fd: OwnedFd, number: RawFd) -> io::Result<OwnedFd> {
+    if fd.as_raw_fd() == number {
         return Ok(fd);
     }
-    // SAFETY: dup2(2) touches no memory. Whoever owned descriptor 0 was the worker, whose
-    // frames the job never returns to.
-    if unsafe { libc::dup2(fd.as_raw_fd(), 0) } == -1 {
+    // SAFETY: dup2(2) touches no memory. Nobody who owned that number still runs.
+    if unsafe { libc::dup2(fd.as_raw_fd(), number) } == -1 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: descriptor 0 is open, and this is the only owner of it that still runs.
-    Ok(unsafe { OwnedFd::from_raw_fd(0) })
+    // SAFETY: the descriptor is open, and this is the only owner of it that still runs.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// The time by the system call and not by the vdso, which a job has not (`clock_gettime(2)`). Zero if
+/// the kernel refuses.
+pub(crate) fn clock_time(clock: libc::clockid_t) -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes one timespec, which `time` is.
+    unsafe { libc::syscall(libc::SYS_clock_gettime, clock, &raw mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// `close_range(2)`, both ends included.

@@ -16,6 +16,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("attack", &["lazaret", "lazaret-sandbox", "lazaret-worker"]),
     ("puppet", &["lazaret-wire"]),
     ("soak", &["lazaret", "lazaret-worker"]),
+    ("spec", &[]),
     ("tidy", &[]),
 ];
 

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::text::Text;
+use crate::{program::Value, text::Text};
 
 /// The most imports that one inspection lists; a module with more says how many there are.
 pub const IMPORTS_MAX: usize = 512;
@@ -25,6 +25,8 @@ pub enum Claim {
         /// Pages of linear memory at the end of the call.
         memory_pages: u32,
     },
+    /// A plain or WASI program ran. What it returned as bytes is the output record.
+    Ran(Ran),
     /// The guest, its code or its input broke a rule.
     Refused(Refusal),
     /// The artifact is written to the memfd.
@@ -36,6 +38,30 @@ pub enum Claim {
     /// The job could not go on, for reasons that it lays on the machine. Only its word: a guest that
     /// has taken the job over can say so too.
     Unable(Text),
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ran {
+    /// How it ended.
+    pub end: RunEnd,
+    /// Pages of linear memory at the end.
+    pub memory_pages: u32,
+    /// Fuel that it used, where it counted.
+    pub fuel_used: Option<u64>,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RunEnd {
+    /// The export returned these; at most [`VALUES_MAX`](crate::program::VALUES_MAX).
+    Values(Vec<Value>),
+    /// The export returned the bytes of the output record.
+    Bytes,
+    /// The command ended with this exit code; 0 where it just returned.
+    Exited(i32),
+    /// The program broke a rule.
+    Refused(Refusal),
 }
 
 /// What came of a compilation.
@@ -103,6 +129,49 @@ pub enum Refusal {
         /// The limit, in bytes.
         limit_bytes: u64,
     },
+    /// The guest used up its fuel.
+    OutOfFuel {
+        /// The limit.
+        limit: u64,
+    },
+    /// The guest needs larger tables at its start than it may have.
+    TableLimit {
+        /// The limit, in elements of all tables.
+        limit_elements: u32,
+    },
+    /// The guest trapped after it was refused more memory.
+    MemoryExhausted {
+        /// What it asked for in all.
+        asked_pages: u64,
+        /// The limit, in pages of 64 KiB.
+        limit_pages: u32,
+    },
+    /// The guest trapped after it was refused larger tables.
+    TableExhausted {
+        /// What it asked for in all.
+        asked_elements: u64,
+        /// The limit, in elements of all tables.
+        limit_elements: u32,
+    },
+    /// The calls of the guest are nested too deeply.
+    StackLimit {
+        /// The limit, in values on the logical stack.
+        limit_values: u32,
+    },
+    /// The guest raised a signal at itself.
+    Raised {
+        /// As WASI numbers it.
+        signal: u8,
+    },
+    /// The program has no export of that name that can be called so.
+    NoSuchExport {
+        /// Its name.
+        name: Text,
+        /// What there is instead.
+        reason: Text,
+    },
+    /// The arguments of the call are not those that the export takes.
+    BadArguments(Text),
     /// The code is larger than its limit.
     CodeTooLarge {
         /// Bytes it has.

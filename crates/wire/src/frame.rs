@@ -10,8 +10,9 @@ use crate::{evidence::Evidence, work::Work};
 /// The most bytes of one frame. Below the smallest default of `net.core.wmem_default`, so that a
 /// frame always fits the socket's buffer as a whole.
 pub const FRAME_BYTES_MAX: usize = 96 * 1024;
-/// The most descriptors that ride along with one frame.
-pub const DESCRIPTORS_MAX: usize = 2;
+/// The most descriptors that ride along with one frame: a WASI call's artifact, input, image and three
+/// streams.
+pub const DESCRIPTORS_MAX: usize = 6;
 /// The most bytes that any job may return: more than a chain's largest result (code of 5 MiB,
 /// 1 MiB of head, messages) by a wide margin.
 pub const OUTPUT_BYTES_MAX: u32 = 64 * 1024 * 1024;
@@ -19,6 +20,7 @@ pub const OUTPUT_BYTES_MAX: u32 = 64 * 1024 * 1024;
 pub const OUTPUT_INLINE_BYTES_MAX: usize = 32 * 1024;
 
 /// Host to worker, after the greetings.
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToWorker {
     /// Run this as one job and answer with evidence.

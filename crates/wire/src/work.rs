@@ -5,7 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::params::Params;
+use crate::{
+    params::Params,
+    program::{PlainCall, Stdin, WasiCall},
+};
 
 /// The most bytes that any artifact may have: the largest of today's chain runtimes has 61 MB.
 pub const ARTIFACT_BYTES_MAX: u64 = 512 * 1024 * 1024;
@@ -13,7 +16,7 @@ pub const ARTIFACT_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// What a worker tells a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {
-    /// Do this. Descriptors: as the work says; to a copy of a template the input alone.
+    /// Do this. Descriptors: as the work says; to a copy of a template all but the artifact.
     Work(Work),
     /// Become a template: load what calls are likely of. Descriptor: the artifact. What comes next are
     /// orders to copy itself, or the end.
@@ -35,7 +38,7 @@ pub struct Load {
 /// One piece of work. The worker hands it to a job as it is, as an [`Order`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Work {
-    /// Call an artifact once. Descriptors: the artifact, the input.
+    /// Call an artifact once. Descriptors: the artifact, the input, and those that the input says.
     Execute(Execute),
     /// Compile code. Descriptor: the code. The worker adds an empty memfd for the artifact when it
     /// hands the work to its job.
@@ -48,7 +51,7 @@ impl Work {
     /// How many descriptors the host attaches.
     pub fn descriptors_from_host(&self) -> usize {
         match self {
-            Self::Execute(_) => 2,
+            Self::Execute(execute) => 2 + execute.input.descriptors(),
             Self::Prepare(_) | Self::Inspect(_) => 1,
         }
     }
@@ -84,6 +87,22 @@ pub enum Input {
     PvfEncoded,
     /// The bytes are a parent head, block data, which may be compressed, and an extension.
     PvfParts(PvfParts),
+    /// An export of a plain module is called.
+    Plain(PlainCall),
+    /// A WASI program runs; the bytes begin with its [`WasiStart`](crate::program::WasiStart).
+    Wasi(WasiCall),
+}
+
+impl Input {
+    /// How many descriptors there are beside the artifact and the input itself.
+    pub fn descriptors(&self) -> usize {
+        match self {
+            Self::PvfEncoded | Self::PvfParts(_) | Self::Plain(_) => 0,
+            Self::Wasi(call) => {
+                2 + usize::from(call.has_image) + usize::from(call.stdin == Stdin::Pipe)
+            }
+        }
+    }
 }
 
 /// The parts of `ValidationParams` that are not in the input descriptor.

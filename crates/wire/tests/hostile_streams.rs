@@ -1,16 +1,18 @@
 //! Streams and frames as a hostile job or a broken worker would send them.
 
 use lazaret_wire::{
-    claim::{Claim, Refusal, TrapKind},
+    claim::{Claim, Ran, Refusal, RunEnd, TrapKind},
     evidence::{End, Evidence, LogLevel, LogLine, Malformation, Output, Reply, Usage},
     frame::{
         Ending, FRAME_BYTES_MAX, FrameError, FromWorker, OUTPUT_INLINE_BYTES_MAX, Readiness,
         ToWorker, decode, encode,
     },
+    program::{VALUES_MAX, Value, WasiStart},
     reply::{
         CLAIM_BYTES_MAX, LOG_LINES_MAX, ReplyReader, push_claim, push_log, push_output_header,
     },
     text::{TEXT_BYTES_MAX, Text},
+    work::Order,
 };
 use proptest::prelude::*;
 
@@ -116,6 +118,42 @@ fn a_log_flood_is_counted_and_not_kept() {
 }
 
 #[test]
+fn what_came_of_a_run_comes_back_as_it_went_and_fits_a_claim() {
+    let values = vec![Value::F64(u64::MAX); VALUES_MAX];
+    let text = Text::from("x".repeat(TEXT_BYTES_MAX));
+    for end in [
+        RunEnd::Values(values),
+        RunEnd::Bytes,
+        RunEnd::Exited(i32::MIN),
+        RunEnd::Refused(Refusal::NoSuchExport { name: text.clone(), reason: text }),
+    ] {
+        let claim = Claim::Ran(Ran { end, memory_pages: u32::MAX, fuel_used: Some(u64::MAX) });
+        let mut stream = Vec::new();
+        push_claim(&mut stream, &claim);
+        assert_eq!(read(&stream).unwrap().claim, Some(claim));
+    }
+}
+
+/// Postcard takes memory by the bytes that are there, whatever number of values they announce.
+#[test]
+fn a_run_that_lies_about_its_values_is_malformed_or_small() {
+    for announced in [65, 4000, 1 << 20, u64::from(u32::MAX), u64::MAX] {
+        let mut body = vec![1, 0];
+        let mut rest = announced;
+        while rest >= 0x80 {
+            body.push(rest as u8 | 0x80);
+            rest >>= 7;
+        }
+        body.push(rest as u8);
+        body.resize(CLAIM_BYTES_MAX, 0);
+        let mut stream = vec![3];
+        stream.extend_from_slice(&(body.len() as u32).to_le_bytes());
+        stream.extend_from_slice(&body);
+        assert_eq!(read(&stream), Err(Malformation::BadBody), "{announced}");
+    }
+}
+
+#[test]
 fn the_largest_evidence_fits_a_frame() {
     let mut stream = Vec::new();
     for _ in 0..LOG_LINES_MAX {
@@ -172,6 +210,8 @@ proptest! {
     fn no_frame_makes_a_decoder_panic(frame in prop::collection::vec(any::<u8>(), 0..2000)) {
         let _ = decode::<ToWorker>(&frame);
         let _ = decode::<FromWorker>(&frame);
+        let _ = decode::<Order>(&frame);
+        let _ = WasiStart::decode(&frame);
         let _ = lazaret_wire::greeting::decode_greeting::<lazaret_wire::greeting::Hello>(&frame);
     }
 }

@@ -4,8 +4,9 @@
 use std::{error::Error, fs::File};
 
 use lazaret_engine::{
-    Artifact, CodeFormat, CodeLimits, Engine, ExecuteError, ImportTreatment, Inspection, LoadError,
-    LogLevel, LogLine, Params, PrepareError, TrapKind, pvf,
+    Artifact, CodeFormat, CodeLimits, Engine, ExecuteError, Features, ImportTreatment, Inspection,
+    LoadError, LogLevel, LogLine, Params, PrepareError, Profile, TrapKind, UnknownImports, program,
+    pvf,
 };
 use lazaret_wire::{
     claim::{self, Claim, CodeStep, IMPORTS_MAX, NAME_BYTES_MAX, REFUSALS_MAX, Refusal},
@@ -14,17 +15,65 @@ use lazaret_wire::{
     work,
 };
 
+/// Pages of all that a 32-bit address reaches.
+const MEMORY_PAGES_MAX: u32 = 65_536;
+
 /// Params in the engine's words.
 pub(crate) fn engine_params(params: &params::Params) -> Params {
     Params {
+        profile: match params.profile {
+            params::Profile::Pvf => Profile::Pvf,
+            params::Profile::Plain => Profile::Plain,
+            params::Profile::Wasi => Profile::Wasi,
+        },
         memory_pages_max: params.memory_pages_max,
+        table_elements_max: params.table_elements_max,
         stack_logical_max: params.stack_logical_max,
         stack_native_bytes_max: params.stack_native_bytes_max,
-        bulk_memory: params.bulk_memory,
-        sign_extension: params.sign_extension,
+        features: features(params),
+        metering: params.metering == params::Metering::Fuel,
+        unknown_imports: match params.unknown_imports {
+            params::UnknownImports::Refused => UnknownImports::Refused,
+            params::UnknownImports::TrapWhenCalled => UnknownImports::TrapWhenCalled,
+        },
         code_format: match params.code_format {
             params::CodeFormat::Binary => CodeFormat::Binary,
             params::CodeFormat::Text => CodeFormat::Text,
+        },
+    }
+}
+
+/// Those to prepare under. Limits of memory and tables are those of each call: were a program refused here
+/// for want of them, what is said of it would depend on who prepared it first. A parachain validation
+/// function is refused here, as the network asks.
+pub(crate) fn preparation_params(params: &params::Params) -> Params {
+    let params = engine_params(params);
+    match params.profile {
+        Profile::Pvf => params,
+        Profile::Plain | Profile::Wasi => {
+            Params { memory_pages_max: MEMORY_PAGES_MAX, table_elements_max: u32::MAX, ..params }
+        }
+    }
+}
+
+fn features(params: &params::Params) -> Features {
+    let of = params.features;
+    match params.profile {
+        params::Profile::Pvf => Features {
+            bulk_memory: params.bulk_memory,
+            sign_extension: params.sign_extension,
+            ..Features::PVF
+        },
+        params::Profile::Plain | params::Profile::Wasi => Features {
+            mutable_globals: of.mutable_globals,
+            sign_extension: of.sign_extension,
+            saturating_float_to_int: of.saturating_float_to_int,
+            multi_value: of.multi_value,
+            bulk_memory: of.bulk_memory,
+            reference_types: of.reference_types,
+            simd: of.simd,
+            extended_const: of.extended_const,
+            tail_calls: of.tail_calls,
         },
     }
 }
@@ -40,6 +89,7 @@ pub(crate) fn pvf_input<'a>(form: &work::Input, bytes: &'a [u8]) -> Option<pvf::
     let parts = match form {
         work::Input::PvfEncoded => return Some(pvf::Input::Encoded(bytes)),
         work::Input::PvfParts(parts) => parts,
+        work::Input::Plain(_) | work::Input::Wasi(_) => return None,
     };
     let (parent_head, rest) = bytes.split_at_checked(parts.parent_head_bytes as usize)?;
     let block_data_bytes = rest.len().checked_sub(parts.extension_bytes as usize)?;
@@ -64,30 +114,73 @@ pub(crate) fn load(engine: &Engine, artifact: File) -> Result<Artifact, LoadErro
     unsafe { engine.load(artifact) }
 }
 
-/// Why a call returned nothing.
+/// The same of a program.
+#[allow(unsafe_code)]
+pub(crate) fn load_program(
+    engine: &Engine,
+    artifact: File,
+    params: &Params,
+) -> Result<program::Program, LoadError> {
+    // SAFETY: as for `load`, which asks for the same.
+    unsafe { engine.load_program(artifact, params) }
+}
+
+/// Why a call of a parachain validation function returned nothing.
 pub(crate) fn of_execution(error: ExecuteError, params: &params::Params) -> Claim {
+    refusal(error, params).map_or_else(|claim| claim, Claim::Refused)
+}
+
+/// Why a call returned nothing, as the guest's fault or as another claim.
+pub(crate) fn refusal(error: ExecuteError, params: &params::Params) -> Result<Refusal, Claim> {
+    use ExecuteError as E;
     let text = with_causes(&error);
-    Claim::Refused(match error {
-        ExecuteError::Trap { kind, text } => {
-            Refusal::Trap { kind: trap_kind(kind), message: text.into() }
-        }
-        ExecuteError::MemoryLimit { .. } => {
-            Refusal::MemoryLimit { limit_pages: params.memory_pages_max }
-        }
-        ExecuteError::BlockDataDecompress(_) => Refusal::BadInput(text),
-        ExecuteError::InputTooLarge { bytes, bytes_max } => {
+    Ok(match error {
+        E::Trap { kind, text } => Refusal::Trap { kind: trap_kind(kind), message: text.into() },
+        E::MemoryLimit { .. } => Refusal::MemoryLimit { limit_pages: params.memory_pages_max },
+        E::BlockDataDecompress(_) => Refusal::BadInput(text),
+        E::InputTooLarge { bytes, bytes_max } => {
             Refusal::InputTooLarge { bytes, limit_bytes: bytes_max }
         }
-        ExecuteError::InputMemory { .. } => Refusal::BadInput(text),
-        ExecuteError::NoHeapBase => Refusal::Trap { kind: claim::TrapKind::Other, message: text },
-        ExecuteError::OutputOutOfBounds { .. } => Refusal::BadOutput(text),
-        ExecuteError::Instantiate { .. } | ExecuteError::MissingExport { .. } => {
-            return Claim::ArtifactUnusable(text);
+        E::InputMemory { .. } => Refusal::BadInput(text),
+        E::NoHeapBase => Refusal::Trap { kind: claim::TrapKind::Other, message: text },
+        E::OutputOutOfBounds { .. } => Refusal::BadOutput(text),
+        E::NoSuchFunction { name, there_are } => Refusal::NoSuchExport {
+            name: self::name(&name),
+            reason: match there_are.as_slice() {
+                [] => "the program exports no function".into(),
+                there_are => format!("it exports {}", there_are.join(", ")).into(),
+            },
+        },
+        E::Arguments { .. } | E::TypeNotHandedOver { .. } | E::BytesConvention { .. } => {
+            Refusal::BadArguments(text)
         }
-        ExecuteError::WrongEngine | ExecuteError::MachineMemory { .. } => {
-            return Claim::Unable(text);
+        E::TableLimit { elements_max, .. } => Refusal::TableLimit { limit_elements: elements_max },
+        E::MemoryExhausted { pages, pages_max, .. } => {
+            Refusal::MemoryExhausted { asked_pages: pages, limit_pages: pages_max }
+        }
+        E::TableExhausted { elements, elements_max, .. } => {
+            Refusal::TableExhausted { asked_elements: elements, limit_elements: elements_max }
+        }
+        E::StackExhausted { values_max } => Refusal::StackLimit { limit_values: values_max },
+        E::OutOfFuel { fuel } => Refusal::OutOfFuel { limit: fuel },
+        E::OutputLimit { bytes_max, .. } => Refusal::OutputTooLarge { limit_bytes: bytes_max },
+        E::Raised { signal } => Refusal::Raised { signal },
+        E::Instantiate { .. } | E::MissingExport { .. } => {
+            return Err(Claim::ArtifactUnusable(text));
+        }
+        E::WrongEngine | E::NotMetered | E::MachineMemory { .. } => {
+            return Err(Claim::Unable(text));
         }
     })
+}
+
+/// Why an artifact of a program that was just made cannot be instantiated: its code is like that.
+pub(crate) fn of_instantiation(error: &ExecuteError) -> Claim {
+    let reason = with_causes(error);
+    match error {
+        ExecuteError::WrongEngine | ExecuteError::MachineMemory { .. } => Claim::Unable(reason),
+        _ => Claim::Refused(Refusal::Code { step: CodeStep::Instantiate, reason }),
+    }
 }
 
 /// Why code did not become an artifact.
@@ -95,10 +188,13 @@ pub(crate) fn of_preparation(error: PrepareError) -> Claim {
     use PrepareError as E;
     let reason = with_causes(&error);
     let step = match error {
-        E::CodeTooLarge { .. } | E::Decompress(_) | E::Text { .. } => CodeStep::Decode,
+        E::NotOfProfile { .. } | E::CodeTooLarge { .. } | E::Decompress(_) | E::Text { .. } => {
+            CodeStep::Decode
+        }
         E::Invalid { .. } | E::Limit { .. } | E::Unsupported { .. } => CodeStep::Validate,
         E::ImportModule { .. }
         | E::ImportKind { .. }
+        | E::UnknownImport { .. }
         | E::ImportType { .. }
         | E::MissingExport { .. }
         | E::ExportType { .. } => CodeStep::Interface,

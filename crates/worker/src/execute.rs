@@ -21,7 +21,7 @@ use lazaret_sandbox::{
 use lazaret_wire::{
     claim::{Claim, Refusal},
     greeting::Role,
-    params::Params,
+    params::{Params, Profile},
     reply::{LOG_LINES_MAX, push_log},
     work::{Execute, Load, Order, Work},
 };
@@ -30,6 +30,7 @@ use crate::{
     claims, hand_over,
     job::{Runners, end, end_unable, job_limits, or_unable, own_engine, seal, write_all},
     native::{self, Native},
+    program,
 };
 
 /// Lines that a job sends before it counts the rest in silence; the worker keeps fewer.
@@ -38,6 +39,8 @@ const LINES_SENT_MAX: usize = 2 * LOG_LINES_MAX;
 /// What waits for its input.
 enum Loaded {
     Guest(Box<Guest>),
+    /// Of a profile other than that of parachain validation functions.
+    Program(Box<program::Loaded>),
     /// Only of an attack. Its artifact is mapped when it is called.
     Native(Native, OwnedFd),
 }
@@ -56,11 +59,12 @@ pub(crate) fn now(
     work: &Execute,
     descriptors: Vec<OwnedFd>,
 ) -> ! {
-    let Ok([artifact, input]) = <[OwnedFd; 2]>::try_from(descriptors) else {
-        end_unable(&jail, "it was not handed an artifact and an input");
+    let mut descriptors = descriptors.into_iter();
+    let Some(artifact) = descriptors.next() else {
+        end_unable(&jail, "it was not handed an artifact");
     };
     let loaded = load(&mut jail, runners, &work.params, artifact);
-    call(jail, loaded, work, input)
+    call(jail, loaded, work, descriptors.collect())
 }
 
 /// Loads, and copies itself for each call of what it loaded, until the worker ends it.
@@ -74,13 +78,17 @@ pub(crate) fn template(
         job::end(markers::EXIT_ORPHANED)
     };
     let loaded = load(&mut jail, runners, &likely.params, artifact);
-    let Loaded::Guest(guest) = &loaded else { copies(jail, loaded) };
+    if let Loaded::Native(..) = &loaded {
+        copies(jail, loaded)
+    }
     // What is mapped is enough.
     or_unable(&jail, jail.close_all_but_channel());
-    match guest.instance.as_ref().map(pvf::Instance::room) {
-        // Made once, and not by each copy.
-        Ok(room) => room.enter(|| copies(jail, loaded)),
-        Err(_) => copies(jail, loaded),
+    match &loaded {
+        // Its stack is made once, and not by each copy.
+        Loaded::Guest(guest) if let Ok(instance) = &guest.instance => {
+            instance.room().enter(|| copies(jail, loaded))
+        }
+        _ => copies(jail, loaded),
     }
 }
 
@@ -113,10 +121,7 @@ fn copy(mut jail: JobJail, loaded: Loaded, channel: OwnedFd) -> ! {
     if jail.limit_call(&job_limits(&work.limits, 0)).is_err() {
         job::end(markers::EXIT_NOT_CONFINED)
     }
-    let Ok([input]) = <[OwnedFd; 1]>::try_from(descriptors) else {
-        end_unable(&jail, "it was not handed an input");
-    };
-    call(jail, loaded, &work, input)
+    call(jail, loaded, &work, descriptors)
 }
 
 fn load(
@@ -127,6 +132,9 @@ fn load(
 ) -> Loaded {
     if let Some(native) = native.filter(|native| native.takes(&artifact)) {
         return Loaded::Native(native, artifact);
+    }
+    if params.profile != Profile::Pvf {
+        return Loaded::Program(program::load(jail, engine, params, artifact));
     }
     let params = claims::engine_params(params);
     let own_engine = own_engine(jail, engine, &params);
@@ -142,8 +150,13 @@ fn load(
     Loaded::Guest(Box::new(Guest { instance, _artifact: artifact, _own_engine: own_engine }))
 }
 
-fn call(mut jail: JobJail, loaded: Loaded, work: &Execute, input: OwnedFd) -> ! {
+fn call(mut jail: JobJail, loaded: Loaded, work: &Execute, descriptors: Vec<OwnedFd>) -> ! {
+    let mut descriptors = descriptors.into_iter();
+    let Some(input) = descriptors.next() else {
+        end_unable(&jail, "it was not handed an input");
+    };
     let guest = match loaded {
+        Loaded::Program(loaded) => program::call(jail, *loaded, work, input, descriptors),
         Loaded::Native(native, artifact) => native::execute(jail, native, artifact.as_fd(), input),
         Loaded::Guest(guest) => *guest,
     };

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use lazaret_engine::{Engine, Params};
+use lazaret_engine::{Engine, Params, Profile};
 use lazaret_sandbox::{
     fork::JobStart,
     heap_bytes_peak,
@@ -31,12 +31,14 @@ use crate::{
     claims, execute, hand_over,
     layers::{CanaryWord, missing_layer, on_the_wire},
     native::{self, Native},
+    program,
 };
 
 /// Native stack of a job beside the guest's: the engine, host functions, decoders.
 const OWN_STACK_BYTES: u64 = 8 * 1024 * 1024;
-/// Descriptors a job is handed at most, and what its loader needs of them at once.
-const DESCRIPTORS: u32 = 8;
+/// Descriptors a job is handed at most, what its loader needs of them at once, and the places of a
+/// program's streams above them.
+const DESCRIPTORS: u32 = job::STDERR as u32;
 /// Processes that a worker and all it made may be, so that a template that was taken over makes no more: the
 /// worker, the keeper, an idle job, a template, its copies waiting and running, and as many that are ending.
 const PROCESSES_MAX: u32 = 16;
@@ -125,7 +127,7 @@ fn run_prepare(
     work: &Prepare,
     descriptors: Vec<OwnedFd>,
 ) -> ! {
-    let params = claims::engine_params(&work.params);
+    let params = claims::preparation_params(&work.params);
     let Ok([code, artifact]) = <[OwnedFd; 2]>::try_from(descriptors) else {
         end_unable(&jail, "it was not handed code and a place for the artifact");
     };
@@ -146,9 +148,15 @@ fn run_prepare(
     };
     write_all(artifact.as_fd(), &prepared.artifact);
     // The file itself is tried, and not what was written to it.
-    let loaded = or_unable(&jail, claims::load(engine, File::from(artifact)));
-    if let Err(error) = engine.check(&loaded, &params) {
-        end(&jail, &[], claims::of_preparation(error));
+    if params.profile == Profile::Pvf {
+        let loaded = or_unable(&jail, claims::load(engine, File::from(artifact)));
+        if let Err(error) = engine.check(&loaded, &params) {
+            end(&jail, &[], claims::of_preparation(error));
+        }
+        // Not dropped, as the job ends without returning.
+        std::mem::forget(loaded);
+    } else {
+        program::check(&jail, engine, &params, artifact);
     }
     let claim = Claim::Prepared(lazaret_wire::claim::Prepared {
         artifact_bytes: prepared.artifact.len() as u64,

@@ -15,6 +15,8 @@
 //! template  a job that has loaded an artifact and copies itself for each call
 //! job       the way of a job, from fork to its last word
 //! execute   the part of it that calls an artifact
+//! program   the same for plain and WASI programs
+//! world     what a WASI program is given
 //! claims    what the engine found, as claims
 //! layers    what the sandbox put on, as the greeting says it
 //! native    machine code in the place of a guest, for attacks; absent from every other program
@@ -45,11 +47,13 @@ mod host_link;
 mod job;
 mod layers;
 mod native;
+mod program;
 mod serve;
 mod standby;
 mod start;
 mod template;
 mod watch;
+mod world;
 mod yardstick;
 
 pub use lazaret_sandbox::JobAllocator;

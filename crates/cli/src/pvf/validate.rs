@@ -4,14 +4,16 @@ use std::{fs, path::Path};
 
 use lazaret::{
     Answer, Retry, Verdict,
-    pvf::{
-        self, Block, PrepareKind, Settings, Validated, ValidationParams, ValidationParamsExtension,
-    },
+    pvf::{self, Block, PrepareKind, Settings, Validated},
 };
 use serde_json::{Value, json};
 
 use crate::{
     arguments::{Global, RetryChoice, Validate},
+    bundle::{
+        Case, Ended, Given, Machine,
+        case::{CaseLimits, PvfParts, What},
+    },
     errors::Failure,
     executor_params, hosting,
     report::{self, Ending, bytes, line, time},
@@ -25,9 +27,18 @@ pub(crate) async fn run(global: &Global, verb: &Validate) -> Result<Ending, Fail
     let executor_params = executor_params::read(&verb.meaning)?;
     let base = executor_params::settings(&verb.meaning, verb.kind, &executor_params)?;
     let settings = settings(verb, base);
-    let block = block(verb, settings.limits.input_bytes_max)?;
+    let (asked, input) = block(verb, settings.limits.input_bytes_max)?;
+    let case = case(&settings, asked);
     let host = hosting::start(global, executor_params.prepare_limits(PrepareKind::Prepare)).await?;
+    let block = match &case.asked {
+        What::PvfParts(parts) => parts.block(&input),
+        _ => None,
+    };
+    let block = block.unwrap_or_else(|| Block::encoded(input.clone()));
     let answer = host.validate(&code, block, &settings).await;
+    let given =
+        Given { case: &case, code: &code, image: None, input: &input, input_is_whole: true };
+    verb.bundles.places().keep(&given, &Ended::of_block(&answer), &Machine::of(&host))?;
     if let (Some(path), Ok(Answer { verdict: Verdict::Returned(validated), .. })) =
         (&verb.result_out, &answer)
     {
@@ -63,40 +74,52 @@ fn settings(verb: &Validate, base: Settings) -> Settings {
     settings
 }
 
-fn block(verb: &Validate, bytes_max: u64) -> Result<Block, Failure> {
+/// What is asked, and the bytes that belong to it.
+fn block(verb: &Validate, bytes_max: u64) -> Result<(What, Vec<u8>), Failure> {
     let read = |path: &Path| hosting::read_up_to(path, bytes_max + 1);
     if let Some(path) = &verb.params {
-        return Ok(Block::encoded(read(path)?));
+        return Ok((What::PvfEncoded, read(path)?));
     }
     // clap asks for all of these together, or for --params.
     let block_data = verb.block_data.as_deref().map(read).transpose()?.unwrap_or_default();
-    let parent_head = from_hex(
+    let mut input = from_hex(
         "--parent-head",
         verb.parent_head.as_deref().unwrap_or_default(),
         "hex of at most 1 MiB",
     )?;
-    Ok(Block::parts(ValidationParams {
-        parent_head,
-        block_data,
+    let parts = PvfParts {
+        parent_head_bytes: input.len() as u64,
         relay_parent_number: verb.relay_parent_number.unwrap_or_default(),
         relay_parent_storage_root: hash_from_hex(
             "--relay-parent-storage-root",
             verb.relay_parent_storage_root.as_deref().unwrap_or_default(),
         )?,
         extension: extension(verb)?,
-    }))
+    };
+    input.extend(block_data);
+    Ok((What::PvfParts(parts), input))
+}
+
+/// The same as a bundle has it.
+fn case(settings: &Settings, asked: What) -> Case {
+    let limits = CaseLimits {
+        cpu_micros: report::micros(settings.limits.cpu),
+        wall_micros: None,
+        fuel: None,
+        output_bytes_max: settings.limits.output_bytes_max.into(),
+        input_bytes_max: settings.limits.input_bytes_max,
+    };
+    Case { params: settings.params.clone(), limits, asked }
 }
 
 /// What candidates of descriptor version 3 add, if that was named.
-fn extension(verb: &Validate) -> Result<Option<ValidationParamsExtension>, Failure> {
+fn extension(verb: &Validate) -> Result<Option<([u8; 32], [u8; 32])>, Failure> {
     // clap asks for both or none.
     let (Some(relay), Some(scheduling)) = (&verb.relay_parent, &verb.scheduling_parent) else {
         return Ok(None);
     };
-    Ok(Some(ValidationParamsExtension::V3 {
-        relay_parent: hash_from_hex("--relay-parent", relay)?,
-        scheduling_parent: hash_from_hex("--scheduling-parent", scheduling)?,
-    }))
+    let relay = hash_from_hex("--relay-parent", relay)?;
+    Ok(Some((relay, hash_from_hex("--scheduling-parent", scheduling)?)))
 }
 
 fn hash_from_hex(argument: &'static str, value: &str) -> Result<[u8; 32], Failure> {

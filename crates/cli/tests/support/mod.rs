@@ -2,6 +2,8 @@
 //! and the loud word for what could not be tested.
 #![allow(dead_code, unreachable_pub, reason = "each test program uses a part of it")]
 
+pub mod programs;
+
 use std::{
     fs,
     io::Write,
@@ -50,6 +52,25 @@ pub async fn started(builder: Builder) -> Host {
         }
         Err(fault) => panic!("the host does not start: {fault}"),
     }
+}
+
+/// Whether this machine gives the strict jail. Asked once, with a loud word where it does not.
+pub fn has_strict_jail() -> bool {
+    static HAS: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *HAS.get_or_init(|| {
+        let cache = tempfile::tempdir().expect("a folder");
+        let hello = cache.path().join("hello.wat");
+        fs::write(&hello, programs::hello()).expect("a file");
+        let output = std::process::Command::new(PROGRAM)
+            .args(["run", "--cache"])
+            .args([cache.path(), &hello])
+            .output()
+            .expect("the program starts");
+        if !output.status.success() {
+            skipped(1, &format!("the strict jail: {}", String::from_utf8_lossy(&output.stderr)));
+        }
+        output.status.success()
+    })
 }
 
 /// Code from the text format.

@@ -48,6 +48,8 @@ impl State {
 pub(crate) enum HostCallError {
     #[error("call to a missing function {MODULE}:{name}")]
     Missing { name: String },
+    #[error("call to the unknown import `{name}` of `{module}`")]
+    Unknown { module: String, name: String },
     #[error("{function}: {reason}")]
     Refused { function: &'static str, reason: Refusal },
     #[error("{text}")]

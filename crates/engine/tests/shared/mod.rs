@@ -3,6 +3,9 @@
 
 #![allow(dead_code)] // Each test file uses its own part.
 
+pub(crate) mod caller;
+pub(crate) mod programs;
+
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::Write as _;
@@ -11,8 +14,12 @@ use std::rc::Rc;
 
 use lazaret_engine::pvf::{Input, Reply, validate_block};
 use lazaret_engine::{
-    Artifact, CodeFormat, CodeLimits, Engine, ExecuteError, Params, PrepareError, Prepared,
+    Artifact, CodeFormat, CodeLimits, Engine, ExecuteError, Features, Params, PrepareError,
+    Prepared,
 };
+
+/// What a chain allows that allows bulk memory.
+pub(crate) const BULK: Features = Features { bulk_memory: true, ..Features::PVF };
 
 /// The default params for code written as text.
 pub(crate) fn text_params() -> Params {
@@ -49,12 +56,16 @@ pub(crate) fn prepare(
 }
 
 pub(crate) fn load(engine: &Engine, artifact: &[u8]) -> Artifact {
+    // SAFETY: `artifact` comes from `prepare` in the same process; nobody else has the memfd.
+    unsafe { engine.load(memfd(artifact)) }.expect("a fresh artifact loads")
+}
+
+pub(crate) fn memfd(bytes: &[u8]) -> File {
     let name = "artifact";
     let fd = rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC).expect("a memfd");
     let mut file = File::from(fd);
-    file.write_all(artifact).expect("a memfd takes bytes");
-    // SAFETY: `artifact` comes from `prepare` in the same process; nobody else has the memfd.
-    unsafe { engine.load(file) }.expect("a fresh artifact loads")
+    file.write_all(bytes).expect("a memfd takes bytes");
+    file
 }
 
 /// Prepares text and makes an instance of it, as a prepare job does.

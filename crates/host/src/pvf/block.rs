@@ -32,7 +32,9 @@ impl Block {
 
     pub(crate) fn into_input(self) -> Input {
         match self.0 {
-            Form::Encoded(bytes) => Input { pieces: [bytes].into(), form: work::Input::PvfEncoded },
+            Form::Encoded(bytes) => {
+                Input { pieces: [bytes].into(), form: work::Input::PvfEncoded, image: None }
+            }
             Form::Parts(params) => parts_input(params),
         }
     }
@@ -50,5 +52,6 @@ fn parts_input(params: ValidationParams) -> Input {
             block_data_bytes_max: BLOCK_DATA_BYTES_MAX,
         }),
         pieces: [params.parent_head, params.block_data, extension].into(),
+        image: None,
     }
 }

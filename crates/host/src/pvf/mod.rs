@@ -71,6 +71,8 @@ impl Host {
             params: settings.params.clone(),
             input: block.into_input(),
             limits: settings.limits.clone(),
+            wall: None,
+            streams: None,
             prepare_limits: settings.prepare_limits.clone(),
             retry: settings.retry,
             deadline: settings.deadline,

@@ -67,7 +67,7 @@ pub struct Validated {
     pub memory_pages: u32,
 }
 
-pub(crate) fn read_result(Output { bytes, memory_pages }: Output) -> Verdict<Validated> {
+pub(crate) fn read_result(Output { bytes, memory_pages, .. }: Output) -> Verdict<Validated> {
     match ValidationResult::decode(&mut bytes.as_slice()) {
         Ok(result) => Verdict::Returned(Validated { encoded: bytes, result, memory_pages }),
         Err(_) => {
@@ -95,7 +95,7 @@ mod tests {
     }
 
     fn read(bytes: Vec<u8>) -> Verdict<Validated> {
-        read_result(Output { bytes, memory_pages: 1 })
+        read_result(Output { bytes, memory_pages: 1, end: None })
     }
 
     #[test]

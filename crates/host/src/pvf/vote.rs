@@ -42,6 +42,7 @@ mod tests {
                 artifact: None,
                 log: Vec::new(),
                 log_lines_dropped: 0,
+                written: Default::default(),
                 security: None,
             })
         };

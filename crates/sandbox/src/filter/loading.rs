@@ -5,7 +5,7 @@
 use libc as c;
 
 use super::When::{Is, With, Within};
-use super::{Row, execute, row};
+use super::{Row, execute, row, wasi};
 use crate::job::CHANNEL;
 use crate::sys;
 
@@ -50,7 +50,8 @@ const ROWS: &[Row] = &[
     ),
 ];
 
-/// The rows, those of the final list included.
+/// The rows, those of all its final lists included: a job has every list at once that it ever entered.
 pub fn rows() -> impl Iterator<Item = Row> {
-    execute::ROWS.iter().chain(ROWS).copied()
+    let streams = wasi::STREAMS.iter().chain(wasi::CLOCKS).chain(wasi::PLACING);
+    execute::ROWS.iter().chain(ROWS).chain(streams).copied()
 }

@@ -9,6 +9,7 @@ mod keeper;
 pub mod loading;
 pub mod prepare;
 pub mod template;
+pub mod wasi;
 pub mod worker;
 
 use std::collections::BTreeMap;
@@ -19,7 +20,7 @@ use seccompiler::{
 };
 
 use crate::fork::ForkWay;
-use crate::job::JobKind;
+use crate::job::{Final, JobKind};
 use crate::layer::{Refusal, Step};
 
 /// One allowed call. Rows of the same call are alternatives.
@@ -57,6 +58,8 @@ pub(crate) struct Filters {
     loading: Program,
     template: Program,
     execute: Program,
+    streams: Program,
+    clocks: Program,
     prepare: Program,
 }
 
@@ -66,6 +69,8 @@ impl Filters {
             loading: compile(loading::rows())?,
             template: compile(template::rows())?,
             execute: compile(execute::ROWS.iter().copied())?,
+            streams: compile(wasi::rows())?,
+            clocks: compile(wasi::rows_with_clocks())?,
             prepare: compile(prepare::rows())?,
         })
     }
@@ -80,10 +85,12 @@ impl Filters {
     }
 
     /// The final one.
-    pub(crate) fn last(&self, kind: JobKind) -> &Program {
-        match kind {
-            JobKind::Execute | JobKind::Template => &self.execute,
-            JobKind::Prepare => &self.prepare,
+    pub(crate) fn of(&self, list: Final) -> &Program {
+        match list {
+            Final::Execute => &self.execute,
+            Final::Streams => &self.streams,
+            Final::StreamsAndClocks => &self.clocks,
+            Final::Prepare => &self.prepare,
         }
     }
 }
@@ -159,6 +166,7 @@ mod tests {
     #[test]
     fn no_call_is_allowed_both_with_and_without_conditions() {
         assert_unambiguous(execute::ROWS.iter().copied());
+        assert_unambiguous(wasi::rows_with_clocks());
         assert_unambiguous(loading::rows());
         assert_unambiguous(template::rows());
         assert_unambiguous(keeper::ROWS.iter().copied());
@@ -171,6 +179,24 @@ mod tests {
         let mut calls: Vec<_> = execute::ROWS.iter().map(|row| row.call).collect();
         calls.dedup();
         assert_eq!(calls.len(), 10);
+    }
+
+    #[test]
+    fn streams_add_one_call_and_a_clock_another() {
+        let calls = |rows: &[Row]| rows.iter().map(|row| row.call).collect::<Vec<_>>();
+        let execute = calls(execute::ROWS);
+        let mut streams = calls(wasi::STREAMS);
+        streams.retain(|call| !execute.contains(call));
+        assert_eq!(streams, [libc::SYS_read]);
+        assert!(calls(wasi::CLOCKS).iter().all(|call| *call == libc::SYS_clock_gettime));
+    }
+
+    #[test]
+    fn no_call_of_a_final_list_dies_by_the_list_before_it() {
+        let loading: Vec<_> = loading::rows().map(|row| row.call).collect();
+        for row in wasi::rows_with_clocks() {
+            assert!(loading.contains(&row.call), "call {}", row.call);
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@
 use libc as c;
 
 use super::When::{Is, With, Within};
-use super::{Row, row};
+use super::{Row, row, wasi};
 use crate::sys;
 
 /// Making a job, with exactly these flags.
@@ -157,5 +157,5 @@ const RUNTIME: &[Row] = &[
 
 /// The rows, without the fork.
 pub fn rows() -> impl Iterator<Item = Row> {
-    [TALK, WATCH, FILES, MEMORY, CONFINE, RUNTIME].into_iter().flatten().copied()
+    [TALK, WATCH, FILES, MEMORY, CONFINE, wasi::PLACING, RUNTIME].into_iter().flatten().copied()
 }

@@ -4,6 +4,7 @@ use std::os::fd::{OwnedFd, RawFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::job::CHANNEL;
 use crate::layer::{During, Step};
 use crate::sys;
 
@@ -17,7 +18,7 @@ pub(crate) fn keep_socket_and_log() -> Step {
 /// Makes the channel descriptor 0 and closes the rest: the worker's socket, its log, its other
 /// jobs' channels.
 pub(crate) fn keep_channel(channel: OwnedFd) -> Result<OwnedFd, crate::layer::Refusal> {
-    let channel = sys::move_to_descriptor_zero(channel).during("dup2 to 0")?;
+    let channel = sys::move_to_descriptor(channel, CHANNEL).during("dup2 to 0")?;
     sys::close_range(1, RawFd::MAX).during("close_range 1..")?;
     Ok(channel)
 }

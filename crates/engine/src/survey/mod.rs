@@ -3,19 +3,18 @@
 //! [`prepare`](crate::Engine::prepare) stops at the first objection; [`inspect`](crate::inspect())
 //! lists all of them. Nothing after this pass has to be afraid of the module's shape.
 
+mod imports;
+
 use wasmparser::{
     DataKind, ElementItems, ElementKind, FunctionBody, Operator, OperatorsReader, Parser, Payload,
-    TypeRef, ValidPayload, Validator, WasmFeatures, types::Types,
+    ValidPayload, Validator, WasmFeatures, types::Types,
 };
 
-use crate::externs::{
-    ExternKind, ImportTreatment, InspectedExport, InspectedImport, describe_export,
-    describe_import, function_type,
-};
-use crate::imports::{MODULE, Provision, signature_of};
+use crate::externs::{ExternKind, ImportTreatment, InspectedExport, InspectedImport};
 use crate::limits;
-use crate::params::Params;
+use crate::params::{Params, Profile};
 use crate::prepare::PrepareError;
+use crate::stack::Frame;
 
 const PAGE_BYTES: u64 = 65_536;
 
@@ -33,6 +32,8 @@ pub(crate) struct Survey<'a> {
     pub(crate) apis_section: Option<&'a [u8]>,
     /// Why the module is refused, in the order found.
     pub(crate) objections: Vec<PrepareError>,
+    /// Of each defined function, where this crate counts the stack itself.
+    pub(crate) frames: Vec<Frame>,
     types: u64,
     instructions: u64,
     /// Start and length of each data segment.
@@ -55,7 +56,7 @@ pub(crate) fn survey<'a>(wasm: &'a [u8], params: &Params) -> Result<Survey<'a>, 
         match validator.payload(&payload)? {
             ValidPayload::Func(function, body) => {
                 let mut checked = function.into_validator(allocations);
-                survey.read_body(&body, &mut checked)?;
+                survey.read_body(&body, &mut checked, params)?;
                 allocations = checked.into_allocations();
             }
             ValidPayload::End(found) => types = Some(found),
@@ -64,17 +65,28 @@ pub(crate) fn survey<'a>(wasm: &'a [u8], params: &Params) -> Result<Survey<'a>, 
         survey.read(payload)?;
     }
     if let Some(types) = types {
-        survey.name_types(&types, wasm)?;
+        survey.name_types(&types, wasm, params)?;
         survey.judge(&types, params);
     }
     Ok(survey)
 }
 
-/// MVP with mutable globals and floats, and what the params add.
+/// MVP with floats, and what the params add.
 fn allowed_features(params: &Params) -> WasmFeatures {
-    let mut features = WasmFeatures::MUTABLE_GLOBAL | WasmFeatures::FLOATS;
-    features.set(WasmFeatures::SIGN_EXTENSION, params.sign_extension);
-    features.set(WasmFeatures::BULK_MEMORY, params.bulk_memory);
+    let allowed = &params.features;
+    let mut features = WasmFeatures::FLOATS;
+    features.set(WasmFeatures::MUTABLE_GLOBAL, allowed.mutable_globals);
+    features.set(WasmFeatures::SIGN_EXTENSION, allowed.sign_extension);
+    features.set(WasmFeatures::BULK_MEMORY, allowed.bulk_memory);
+    if params.profile != Profile::Pvf {
+        features.set(WasmFeatures::SATURATING_FLOAT_TO_INT, allowed.saturating_float_to_int);
+        features.set(WasmFeatures::MULTI_VALUE, allowed.multi_value);
+        features.set(WasmFeatures::REFERENCE_TYPES, allowed.reference_types);
+        features.set(WasmFeatures::CALL_INDIRECT_OVERLONG, allowed.reference_types);
+        features.set(WasmFeatures::SIMD, allowed.simd);
+        features.set(WasmFeatures::EXTENDED_CONST, allowed.extended_const);
+        features.set(WasmFeatures::TAIL_CALL, allowed.tail_calls);
+    }
     features
 }
 
@@ -91,7 +103,7 @@ impl<'a> Survey<'a> {
             }
             Payload::TableSection(section) => {
                 for table in section {
-                    self.table_elements = table?.ty.initial;
+                    self.table_elements = self.table_elements.saturating_add(table?.ty.initial);
                 }
             }
             Payload::DataSection(section) => {
@@ -128,27 +140,34 @@ impl<'a> Survey<'a> {
         &mut self,
         body: &FunctionBody<'_>,
         checked: &mut wasmparser::FuncValidator<wasmparser::ValidatorResources>,
+        params: &Params,
     ) -> Result<(), PrepareError> {
         let mut reader = body.get_binary_reader();
         checked.read_locals(&mut reader)?;
         let mut operators = OperatorsReader::new(reader);
         let (mut instructions, mut branches, mut nesting, mut targets) = (0, 0, 0, 0);
+        let mut frame = Frame::of_locals(checked.len_locals());
         while !operators.eof() {
             let (operator, offset) = operators.read_with_offset()?;
             checked.op(offset, &operator)?;
             instructions += 1;
             branches += u64::from(is_branch(&operator));
             nesting = nesting.max(checked.control_stack_height());
+            frame.count(&operator, checked.operand_stack_height());
             match &operator {
                 Operator::Call { .. } => instructions += limits::INSTRUCTIONS_PER_CALL,
                 Operator::BrTable { targets: table } => targets = targets.max(table.len()),
                 Operator::MemoryCopy { .. } | Operator::MemoryFill { .. } => {
                     self.uses_bulk_memory = true;
                 }
-                other => self.object_to_bulk(other),
+                other if params.profile == Profile::Pvf => self.object_to_bulk(other),
+                _ => {}
             }
         }
         operators.finish()?;
+        if params.profile != Profile::Pvf {
+            self.frames.push(frame);
+        }
         self.instructions += instructions;
         self.object_above("nested blocks", nesting.into(), limits::NESTING_MAX);
         self.object_above("branches of one function", branches, limits::BRANCHES_MAX);
@@ -175,81 +194,22 @@ impl<'a> Survey<'a> {
         self.object_once(PrepareError::Unsupported { what: instruction });
     }
 
-    /// Imports and exports in words; they need the types of the whole module.
-    fn name_types(&mut self, types: &Types, wasm: &[u8]) -> Result<(), PrepareError> {
-        for payload in Parser::new(0).parse_all(wasm) {
-            match payload? {
-                Payload::ImportSection(section) => {
-                    for import in section.into_imports() {
-                        self.read_import(import?, types);
-                    }
-                }
-                Payload::ExportSection(section) => {
-                    for export in section {
-                        let export = export?;
-                        let (kind, ty) = describe_export(types, export.kind, export.index);
-                        let name = export.name.to_owned();
-                        self.exports.push(InspectedExport { name, kind, ty });
-                    }
-                    // Imports and exports precede the code, which need not be walked again.
-                    return Ok(());
-                }
-                Payload::CodeSectionStart { .. } => return Ok(()),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn read_import(&mut self, import: wasmparser::Import<'_>, types: &Types) {
-        let (kind, ty) = describe_import(types, &import.ty);
-        if let TypeRef::Memory(memory) = import.ty {
-            self.memory = Some((memory.initial, memory.maximum));
-        }
-        let (module, name) = (import.module.to_owned(), import.name.to_owned());
-        let treatment = if module != MODULE {
-            self.object_once(PrepareError::ImportModule {
-                module: module.clone(),
-                name: name.clone(),
-            });
-            ImportTreatment::Refused
-        } else {
-            match kind {
-                ExternKind::Memory => ImportTreatment::OwnMemory,
-                ExternKind::Function => self.treat_function(&name, &ty),
-                _ => {
-                    self.object_once(PrepareError::ImportKind { name: name.clone(), kind });
-                    ImportTreatment::Refused
-                }
-            }
-        };
-        self.imports.push(InspectedImport { module, name, kind, ty, treatment });
-    }
-
-    fn treat_function(&mut self, name: &str, ty: &str) -> ImportTreatment {
-        let Some(signature) = signature_of(name) else { return ImportTreatment::TrapsWhenCalled };
-        let expected = function_type(signature.params, signature.results);
-        if ty != expected {
-            let (name, found) = (name.to_owned(), ty.to_owned());
-            self.object_once(PrepareError::ImportType { name, expected, found });
-            return ImportTreatment::Refused;
-        }
-        match signature.provision {
-            Provision::Works => ImportTreatment::Provided,
-            Provision::Traps => ImportTreatment::TrapsWhenCalled,
-        }
-    }
-
     fn judge(&mut self, types: &Types, params: &Params) {
         self.functions = types.as_ref().function_count().into();
         self.object_above("functions", self.functions, limits::FUNCTIONS_MAX);
         self.object_above("types", self.types, limits::TYPES_MAX);
         self.object_above("imports", self.imports.len() as u64, limits::IMPORTS_MAX);
         self.object_above("exports", self.exports.len() as u64, limits::EXPORTS_MAX);
-        self.object_above("table elements", self.table_elements, limits::TABLE_ELEMENTS_MAX);
         self.object_above("instructions", self.instructions, limits::INSTRUCTIONS_MAX);
-        self.judge_segments();
-        self.judge_exports();
+        let elements_max = match params.profile {
+            Profile::Pvf => limits::TABLE_ELEMENTS_MAX,
+            Profile::Plain | Profile::Wasi => params.table_elements_max.into(),
+        };
+        self.object_above("table elements", self.table_elements, elements_max);
+        if params.profile == Profile::Pvf {
+            self.judge_segments();
+            self.judge_exports();
+        }
         if let Some((pages, _)) = self.memory
             && pages > u64::from(params.memory_pages_max)
         {

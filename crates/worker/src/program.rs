@@ -1,0 +1,208 @@
+//! A job that calls a plain or WASI program: as `execute`, which calls this, with another engine's words.
+
+use std::{fs::File, os::fd::OwnedFd};
+
+use lazaret_engine::{
+    Engine, ExecuteError,
+    program::{Call, Entry, Input, Instance, Output, Program, Value},
+};
+use lazaret_sandbox::{
+    job::{JobJail, Streams, TimeOfDay},
+    memfd::Mapped,
+};
+use lazaret_wire::{
+    claim::{Claim, Ran, Refusal, RunEnd},
+    greeting::Role,
+    params::Params,
+    program::{self, Arguments, Clock, ExportCall, Stdin, VALUES_MAX, WasiCall},
+    work::{self, Execute},
+};
+
+use crate::{
+    claims,
+    job::{end, end_unable, or_unable, own_engine, seal},
+    world,
+};
+
+/// What waits for its input.
+pub(crate) struct Loaded {
+    instance: Result<Instance, ExecuteError>,
+    /// Both are there until the job ends.
+    _program: Program,
+    _own_engine: Option<Engine>,
+}
+
+/// Maps the artifact and makes an instance, which runs nothing of the guest's.
+pub(crate) fn load(
+    jail: &mut JobJail,
+    engine: &Engine,
+    params: &Params,
+    artifact: OwnedFd,
+) -> Box<Loaded> {
+    let params = claims::engine_params(params);
+    let own_engine = own_engine(jail, engine, &params);
+    let engine = own_engine.as_ref().unwrap_or(engine);
+    let program = match claims::load_program(engine, File::from(artifact), &params) {
+        Ok(program) => program,
+        Err(error) => end(jail, &[], Claim::ArtifactUnusable(claims::with_causes(&error))),
+    };
+    let sealed = seal(jail, Role::Execute, &[program.text()]);
+    or_unable(jail, sealed);
+    // Sealed first, for the sake of an artifact that runs something although none should.
+    let instance = Instance::new(engine, &program, &params);
+    Box::new(Loaded { instance, _program: program, _own_engine: own_engine })
+}
+
+/// Loads what was compiled and makes an instance, to see that both can be done. Unlike the code of a
+/// parachain validation function, a program's `start` function does not run before its first call.
+pub(crate) fn check(
+    jail: &JobJail,
+    engine: &Engine,
+    params: &lazaret_engine::Params,
+    artifact: OwnedFd,
+) {
+    let program = or_unable(jail, claims::load_program(engine, File::from(artifact), params));
+    match Instance::new(engine, &program, params) {
+        // Neither is dropped, as the job ends without returning.
+        Ok(instance) => std::mem::forget((instance, program)),
+        Err(error) => end(jail, &[], claims::of_instantiation(&error)),
+    }
+}
+
+/// Gives the program what it is to see, closes the last doors, and calls it.
+pub(crate) fn call(
+    mut jail: JobJail,
+    loaded: Loaded,
+    work: &Execute,
+    input: OwnedFd,
+    more: impl Iterator<Item = OwnedFd>,
+) -> ! {
+    let input_bytes = or_unable(&jail, Mapped::open(&input, u64::MAX));
+    let mut instance = match loaded.instance {
+        Ok(instance) => instance,
+        Err(error) => end(&jail, &[], claims::of_execution(error, &work.params)),
+    };
+    let (call, fuel, argument) = match &work.input {
+        work::Input::Plain(plain) => {
+            or_unable(&jail, jail.close_all_but_channel());
+            let filtered = jail.enter_final_filter();
+            or_unable(&jail, filtered);
+            (Some(&plain.call), plain.fuel, &*input_bytes)
+        }
+        work::Input::Wasi(wasi) => {
+            let handed = Handed::take(&mut jail, wasi, more);
+            let filtered = jail.enter_final_filter();
+            or_unable(&jail, filtered);
+            let start = input_bytes.split_at_checked(wasi.start_bytes as usize);
+            let Some((start, argument)) = start else {
+                end_unable(&jail, "its input is shorter than what it starts with");
+            };
+            match world::new(wasi, start, handed.image, handed.streams) {
+                Ok(world) => instance.provide(world),
+                Err(why) => end(&jail, &[], Claim::Refused(Refusal::BadInput(why))),
+            }
+            (wasi.call.as_ref(), wasi.fuel, argument)
+        }
+        work::Input::PvfEncoded | work::Input::PvfParts(_) => {
+            end_unable(&jail, "its input is not that of a program")
+        }
+    };
+    // The descriptor is closed under it.
+    std::mem::forget(input);
+    run(&jail, instance, work, (call, argument), fuel)
+}
+
+/// What rode along with a call of a WASI program.
+struct Handed {
+    image: Option<Mapped>,
+    streams: Streams,
+}
+
+impl Handed {
+    fn take(jail: &mut JobJail, wasi: &WasiCall, mut more: impl Iterator<Item = OwnedFd>) -> Self {
+        let image = match wasi.has_image {
+            true => more.next().map(|image| or_unable(jail, Mapped::open(&image, u64::MAX))),
+            false => None,
+        };
+        let stdin = match wasi.stdin {
+            Stdin::Pipe => more.next(),
+            Stdin::Absent => None,
+        };
+        let (Some(stdout), Some(stderr)) = (more.next(), more.next()) else {
+            end_unable(jail, "it was not handed the program's streams");
+        };
+        let time = match wasi.clock {
+            Clock::Fixed => TimeOfDay::Hidden,
+            Clock::Real => TimeOfDay::Told,
+        };
+        let kept = jail.keep_streams(Streams { stdin, stdout, stderr }, time);
+        Self { image, streams: or_unable(jail, kept) }
+    }
+}
+
+/// Behind the last doors.
+fn run(
+    jail: &JobJail,
+    mut instance: Instance,
+    work: &Execute,
+    (call, argument): (Option<&ExportCall>, &[u8]),
+    fuel: Option<u64>,
+) -> ! {
+    let values;
+    let entry = match call {
+        None => Entry::Command,
+        Some(ExportCall { export, arguments }) => {
+            let input = match arguments {
+                Arguments::Values(given) => {
+                    values = given.iter().map(engine_value).collect::<Vec<_>>();
+                    Input::Values(&values)
+                }
+                Arguments::Words(words) => Input::Words(words),
+                Arguments::Bytes => Input::Bytes(argument),
+            };
+            Entry::Export { name: export, input }
+        }
+    };
+    let returned = instance.call(&Call { entry, fuel });
+    let usage = instance.usage();
+    let output_bytes_max = u64::from(work.limits.output_bytes);
+    let (returned, output) = match returned {
+        Ok(Output::Values(values)) if values.len() > VALUES_MAX => {
+            let why = format!("it has {} results, the limit is {VALUES_MAX}", values.len());
+            (Ok(RunEnd::Refused(Refusal::BadOutput(why.into()))), &[][..])
+        }
+        Ok(Output::Values(values)) => {
+            (Ok(RunEnd::Values(values.into_iter().map(wire_value).collect())), &[][..])
+        }
+        Ok(Output::Exit(code)) => (Ok(RunEnd::Exited(code)), &[][..]),
+        Ok(Output::Bytes(range)) if range.len() as u64 > output_bytes_max => {
+            let refusal = Refusal::OutputTooLarge { limit_bytes: output_bytes_max };
+            (Ok(RunEnd::Refused(refusal)), &[][..])
+        }
+        Ok(Output::Bytes(range)) => (Ok(RunEnd::Bytes), instance.bytes(&range)),
+        Err(error) => (claims::refusal(error, &work.params).map(RunEnd::Refused), &[][..]),
+    };
+    let claim = match returned {
+        Ok(end) => Claim::Ran(Ran { end, memory_pages: usage.memory_pages, fuel_used: usage.fuel }),
+        Err(claim) => claim,
+    };
+    end(jail, output, claim)
+}
+
+fn engine_value(value: &program::Value) -> Value {
+    match *value {
+        program::Value::I32(number) => Value::I32(number),
+        program::Value::I64(number) => Value::I64(number),
+        program::Value::F32(bits) => Value::F32(bits),
+        program::Value::F64(bits) => Value::F64(bits),
+    }
+}
+
+fn wire_value(value: Value) -> program::Value {
+    match value {
+        Value::I32(number) => program::Value::I32(number),
+        Value::I64(number) => program::Value::I64(number),
+        Value::F32(bits) => program::Value::F32(bits),
+        Value::F64(bits) => program::Value::F64(bits),
+    }
+}
