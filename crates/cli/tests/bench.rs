@@ -22,6 +22,8 @@ const ROWS: &[&str] = &[
     "copy_10_mib",
     "process",
     "trivial_call",
+    "plain_call",
+    "wasi_hello",
     "call_artifact_1_mb",
     "call_artifact_8_mb",
     "call_artifact_30_mb",

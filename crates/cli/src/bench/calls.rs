@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use lazaret::{
     Code, Host, Retry, Verdict,
+    program::{self, Command, ExportCall, Returned, Value},
     pvf::{Block, Settings},
 };
 
@@ -29,6 +30,12 @@ pub(super) async fn measure(stage: &Stage, machine: &Machine) -> Result<Vec<Row>
     let times = stage.extent.times(1000);
     let took = repeat(&host, &trivial, &[], times).await?;
     let mut rows = vec![Row::of_times("trivial_call", "trivial call", took).beside(fork, floor)];
+    let took = repeat_plain(&host, times).await?;
+    rows.push(Row::of_times("plain_call", "plain function", took).beside(fork, floor));
+    let took = repeat_hello(&host, times).await?;
+    rows.push(
+        Row::of_times("wasi_hello", "WASI command that says hello", took).beside(fork, floor),
+    );
 
     for megabytes in [1, 8, 30] {
         let code = made(guests::with_artifact_of(megabytes * MB))?;
@@ -69,6 +76,38 @@ async fn repeat(
         taken.push(timed(host, code, input).await?);
     }
     Ok(taken)
+}
+
+async fn repeat_plain(host: &Host, times: u32) -> Result<Vec<Duration>, Failure> {
+    let (code, settings) = (made(guests::plain())?, program::Settings::plain());
+    let expected = Returned::Values(vec![Value::I32(42)]);
+    let mut taken = Vec::with_capacity(times as usize);
+    for _ in 0..WARM_UP + times {
+        let begin = Instant::now();
+        let answer = host.call(&code, ExportCall::values("answer", []), &settings).await;
+        taken.push(begin.elapsed());
+        match answer.map_err(|fault| Failure::of(fault, host))?.verdict {
+            Verdict::Returned(ran) if ran.returned == expected => {}
+            other => return Err(unfit("a plain function", format!("{other:?}"))),
+        }
+    }
+    Ok(taken.split_off(WARM_UP as usize))
+}
+
+async fn repeat_hello(host: &Host, times: u32) -> Result<Vec<Duration>, Failure> {
+    let (code, settings) = (made(guests::hello())?, program::Settings::wasi());
+    let mut taken = Vec::with_capacity(times as usize);
+    for _ in 0..WARM_UP + times {
+        let begin = Instant::now();
+        let answer = host.run(&code, Command::new("hello"), &settings).await;
+        taken.push(begin.elapsed());
+        let answer = answer.map_err(|fault| Failure::of(fault, host))?;
+        match answer.verdict {
+            Verdict::Returned(_) if answer.written.stdout == guests::HELLO => {}
+            other => return Err(unfit("a WASI command", format!("{other:?}"))),
+        }
+    }
+    Ok(taken.split_off(WARM_UP as usize))
 }
 
 /// How long it takes until a loop without end is refused.

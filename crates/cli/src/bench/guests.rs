@@ -10,6 +10,7 @@ const JUMP_TABLE_BYTES: usize = 4 * JUMP_TARGETS;
 const RESULT_AT: i64 = 512;
 const RESULT_BYTES: i64 = 12;
 
+const MAGIC: &[u8] = b"\0asm\x01\0\0\0";
 const I32: u8 = 0x7f;
 const I64: u8 = 0x7e;
 const END: u8 = 0x0b;
@@ -35,6 +36,41 @@ pub(super) fn with_artifact_of(bytes: usize) -> Result<Code, CodeError> {
 pub(super) fn to_compile(functions: u32, salt: u32) -> Result<Code, CodeError> {
     let functions: Vec<_> = (0..functions).map(|number| arithmetic(number ^ salt << 16)).collect();
     module(&answer(salt), &functions)
+}
+
+/// A module without imports, whose export `answer` is 42.
+pub(super) fn plain() -> Result<Code, CodeError> {
+    let mut bytes = MAGIC.to_vec();
+    push_section(&mut bytes, 1, &[1, 0x60, 0, 1, I32]);
+    push_section(&mut bytes, 3, &[1, 0]);
+    push_section(&mut bytes, 7, &[&[1, 6][..], b"answer", &[0, 0]].concat());
+    push_section(&mut bytes, 10, &[1, 4, 0, 0x41, 42, END]);
+    Code::new(&bytes)
+}
+
+/// What [`hello`] writes.
+pub(super) const HELLO: &[u8] = b"hello\n";
+
+/// A WASI command that writes a word to its standard output.
+pub(super) fn hello() -> Result<Code, CodeError> {
+    let mut bytes = MAGIC.to_vec();
+    // What `fd_write` is like, and a command.
+    push_section(&mut bytes, 1, &[2, 0x60, 4, I32, I32, I32, I32, 1, I32, 0x60, 0, 0]);
+    let (module, name) = (b"wasi_snapshot_preview1", b"fd_write");
+    let import = [&[1, module.len() as u8], &module[..], &[name.len() as u8], name, &[0, 0]];
+    push_section(&mut bytes, 2, &import.concat());
+    push_section(&mut bytes, 3, &[1, 1]);
+    push_section(&mut bytes, 5, &[1, 0, 1]);
+    let exports = [&[2, 6][..], b"memory", &[2, 0], &[6], b"_start", &[0, 1]];
+    push_section(&mut bytes, 7, &exports.concat());
+    // (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+    let body = [0, 0x41, 1, 0x41, 0, 0x41, 1, 0x41, 8, 0x10, 0, 0x1a, END];
+    push_section(&mut bytes, 10, &[&[1, body.len() as u8], &body[..]].concat());
+    // One vector at 0: where the word is, how long it is; the word at 16.
+    let vector = [16, 0, 0, 0, HELLO.len() as u8, 0, 0, 0];
+    let at = |place: u8, what: &[u8]| [&[0, 0x41, place, END, what.len() as u8], what].concat();
+    push_section(&mut bytes, 11, &[vec![2], at(0, &vector), at(16, HELLO)].concat());
+    Code::new(&bytes)
 }
 
 fn answer(salt: u32) -> Vec<u8> {
@@ -69,7 +105,7 @@ fn arithmetic(salt: u32) -> Vec<u8> {
 
 /// A module whose first function is `validate_block`; the others take and give an i32.
 fn module(validate_block: &[u8], others: &[Vec<u8>]) -> Result<Code, CodeError> {
-    let mut bytes = b"\0asm\x01\0\0\0".to_vec();
+    let mut bytes = MAGIC.to_vec();
     push_section(&mut bytes, 1, &[2, 0x60, 2, I32, I32, 1, I64, 0x60, 1, I32, 1, I32]);
     let mut functions = Vec::new();
     push_unsigned(&mut functions, 1 + others.len() as u64);
