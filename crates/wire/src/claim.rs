@@ -25,8 +25,6 @@ pub enum Claim {
         /// Pages of linear memory at the end of the call.
         memory_pages: u32,
     },
-    /// A plain or WASI program ran. What it returned as bytes is the output record.
-    Ran(Ran),
     /// The guest, its code or its input broke a rule.
     Refused(Refusal),
     /// The artifact is written to the memfd.
@@ -38,6 +36,8 @@ pub enum Claim {
     /// The job could not go on, for reasons that it lays on the machine. Only its word: a guest that
     /// has taken the job over can say so too.
     Unable(Text),
+    /// A plain or WASI program ran. What it returned as bytes is the output record.
+    Ran(Ran),
 }
 
 /// What came of a run.
@@ -129,6 +129,13 @@ pub enum Refusal {
         /// The limit, in bytes.
         limit_bytes: u64,
     },
+    /// The code is larger than its limit.
+    CodeTooLarge {
+        /// Bytes it has.
+        bytes: u64,
+        /// The limit, in bytes.
+        limit_bytes: u64,
+    },
     /// The guest used up its fuel.
     OutOfFuel {
         /// The limit.
@@ -172,13 +179,6 @@ pub enum Refusal {
     },
     /// The arguments of the call are not those that the export takes.
     BadArguments(Text),
-    /// The code is larger than its limit.
-    CodeTooLarge {
-        /// Bytes it has.
-        bytes: u64,
-        /// The limit, in bytes.
-        limit_bytes: u64,
-    },
 }
 
 /// The steps that code goes through to become an artifact.
