@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use lazaret::{JailLevel, pvf::ExecKind};
+use lazaret::{Cpus, JailLevel, pvf::ExecKind};
 
 use crate::{
     errors::Failure,
@@ -44,6 +44,9 @@ pub(crate) struct Global {
     /// uses [default: the group delegated to this process, if one is]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) cgroup: Option<PathBuf>,
+    /// Run calls on these processors, as in 0-3,8; repeat it, and each worker gets one of the lists
+    #[arg(long, global = true, value_name = "LIST")]
+    pub(crate) cpus: Vec<Cpus>,
     /// Say more on standard error; repeat for even more
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,

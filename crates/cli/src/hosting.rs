@@ -50,11 +50,12 @@ pub(crate) async fn serve_metrics(host: &Host, at: Option<SocketAddr>) -> Result
     Ok(())
 }
 
-/// A host in the control group that was named, if one was.
+/// A host in the control group and on the processors that were named, if any were.
 pub(crate) fn builder(global: &Global) -> Builder {
+    let builder = Host::builder().execute_cpus(global.cpus.iter().cloned());
     match &global.cgroup {
-        Some(directory) => Host::builder().cgroup(directory),
-        None => Host::builder(),
+        Some(directory) => builder.cgroup(directory),
+        None => builder,
     }
 }
 

@@ -237,3 +237,34 @@ async fn until_returned(host: &Host, code: &Code) -> lazaret::Answer<Validated> 
         tokio::task::yield_now().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_and_their_jobs_stay_on_their_processors() {
+    let _alone = ALONE.lock().await;
+    let allowed = std::fs::read_to_string("/proc/self/status").unwrap();
+    let allowed =
+        allowed.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:\t")).unwrap();
+    let first = allowed.split([',', '-']).next().unwrap().to_owned();
+    let cache = tempfile::tempdir().unwrap();
+    let one: lazaret::Cpus = first.parse().unwrap();
+    let host = started(builder(cache.path()).execute_workers(1).execute_cpus([one])).await;
+    let call = call(&host, &endless(), settings(SECOND / 2, Retry::Never));
+    let (job, worker) = running_job(me()).await;
+    for process in [job, worker] {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid)).unwrap();
+        let line = format!("Cpus_allowed_list:\t{first}\n");
+        assert!(process.name.contains("prepare") || status.contains(&line), "{status}");
+    }
+    call.await.unwrap().unwrap();
+
+    let absent = builder(cache.path()).execute_cpus(["1023".parse().unwrap()]).start().await;
+    let words = absent.err().map(|fault| with_causes(&fault)).unwrap_or_default();
+    assert!(words.contains("processors 1023"), "{words}");
+}
+
+/// An error and its causes.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source())
+        .map(|error| error.to_string())
+        .collect()
+}

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     CacheLimits, Fault, Host, JailLevel, Lanes, PrepareLimits, PrepareRetry, cgroup::Place,
-    queue::Room,
+    cpus::Cpus, queue::Room,
 };
 
 /// Requests that may wait in one lane for a worker of one role.
@@ -78,6 +78,7 @@ pub struct Builder {
     pub(crate) deaths_max: usize,
     pub(crate) patience: Patience,
     pub(crate) cgroup: Place,
+    pub(crate) execute_cpus: Vec<Cpus>,
 }
 
 impl Default for Builder {
@@ -98,6 +99,7 @@ impl Default for Builder {
             deaths_max: DEATHS_MAX_DEFAULT,
             patience: Patience::default(),
             cgroup: Place::default(),
+            execute_cpus: Vec::new(),
         }
     }
 }
@@ -219,6 +221,13 @@ impl Builder {
     /// gives memory and pids; the program's one process is then moved to a group of its own below it.
     pub fn cgroup(mut self, directory: impl AsRef<Path>) -> Self {
         self.cgroup = Place::At(directory.as_ref().to_owned());
+        self
+    }
+
+    /// The processors on which workers that call run, and their jobs: each worker gets the set that has the
+    /// fewest. None is the default: the kernel puts them anywhere.
+    pub fn execute_cpus(mut self, sets: impl IntoIterator<Item = Cpus>) -> Self {
+        self.execute_cpus = sets.into_iter().collect();
         self
     }
 

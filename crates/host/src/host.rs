@@ -23,6 +23,7 @@ use crate::{
     builder::Workers,
     canary::Canary,
     cgroup::{HostGroup, Refusal},
+    cpus::Places,
     gate::Gate,
     judge::Waiting,
     metrics::Metrics,
@@ -120,6 +121,10 @@ impl Host {
                 jail: settings.jail,
                 patience: settings.patience,
                 cgroup: cgroup.clone(),
+                places: match role {
+                    Role::Execute => Places::new(&settings.execute_cpus),
+                    Role::Prepare => Places::default(),
+                },
                 kept_bytes_max: match role {
                     // An artifact is charged to the group of the job that wrote it, for as long as
                     // it is kept: here, and one by each worker that calls.

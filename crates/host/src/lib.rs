@@ -44,6 +44,7 @@ mod builder;
 mod canary;
 mod cgroup;
 mod code;
+mod cpus;
 mod gate;
 mod host;
 mod judge;
@@ -70,6 +71,7 @@ pub use artifacts::{
 };
 pub use builder::{Builder, Patience};
 pub use code::{CODE_BYTES_MAX, Code, CodeError};
+pub use cpus::{Cpus, CpusError};
 pub use gate::Group;
 pub use host::{Host, Security};
 pub use lanes::{Lane, Lanes};

@@ -38,6 +38,7 @@ use crate::{
     Patience,
     blob::Blob,
     cgroup::{HostGroup, JobMemory, Refusal},
+    cpus::{Places, Seat},
     judge::{OomKill, Outcome},
     request::RequestId,
     verdict::{Fault, NoGreeting},
@@ -56,6 +57,8 @@ pub(crate) struct Terms {
     pub(crate) cgroup: Arc<Result<HostGroup, Refusal>>,
     /// Bytes that jobs write and that are kept when they have ended.
     pub(crate) kept_bytes_max: u64,
+    /// The processors that workers are put on.
+    pub(crate) places: Places,
 }
 
 /// What a worker said of itself in its greeting.
@@ -77,6 +80,8 @@ pub(crate) struct Process {
     kept_bytes_max: u64,
     /// How many pieces of work it was sent.
     sent: AtomicU64,
+    /// Its processors, where it has some of its own.
+    _seat: Option<Seat>,
     pub(crate) facts: Facts,
 }
 
@@ -110,6 +115,8 @@ impl Process {
         };
         let mut child = spawner.start(role, socket, log_end, group).await.map_err(spawn_failed)?;
         tracing::debug!(target: "lazaret", worker_pid = child.id(), ?role, "worker started");
+        // Before it makes anything: what it makes is where it is.
+        let seat = terms.places.seat(child.id()).map_err(spawn_failed)?;
         let log = log_pipe::relay(log_pipe, child.id());
         let admitted = layers::admit(&child, refused);
         let admitted = layers::unless_required(jail, layers::GROUP, admitted)?;
@@ -125,7 +132,7 @@ impl Process {
         let memory = layers::limit_jobs(&child, admitted.err(), &mut facts.layers);
         let memory = layers::unless_required(jail, layers::LIMITS, memory)?.ok();
         let sent = AtomicU64::new(0);
-        Ok(Self { link, log, child, patience, memory, kept_bytes_max, sent, facts })
+        Ok(Self { link, log, child, patience, memory, kept_bytes_max, sent, _seat: seat, facts })
     }
 
     /// Whether an idle worker is as it should be: alive, with nothing to say.
