@@ -17,7 +17,7 @@ use crate::program::{Open, Program};
 use crate::wasi;
 
 /// Raised whenever this crate changes what it does to code before Wasmtime sees it.
-const FORMAT_VERSION: u32 = 3;
+const FORMAT_VERSION: u32 = 4;
 
 /// Wasmtime takes artifacts of any patch release of its own major version; a patch may well mend a
 /// miscompilation, so here they are told apart. A test keeps this equal to what is built in.

@@ -1,9 +1,12 @@
 //! What Lazaret knows about WebAssembly: validate, instrument, compile, load, instantiate, call.
 //!
 //! The worker crate calls in here from inside a job: [`Engine::prepare`] turns code into an
-//! artifact, [`Engine::load`] maps one, [`pvf::validate_block`] makes one call. [`inspect`] only
+//! artifact. Of a parachain validation function, [`Engine::load`] maps one and
+//! [`pvf::validate_block`] makes one call; of other programs, [`Engine::load_program`] and
+//! [`program::Instance`] do, with a [`wasi::World`] where the program expects one. [`inspect`] only
 //! looks. Nothing in this crate opens a file, reads a clock, reads the environment, starts a thread
-//! or writes a log of its own; what a guest logs goes to the sink the caller hands in.
+//! or writes a log of its own; what a guest logs goes to the sink the caller hands in, and what else
+//! passes between a program and the world goes through its [`wasi::Outside`].
 //!
 //! Everything that can be made ready before a fork is made ready in [`Engine::new`], so that a job
 //! behind its final system call filter needs memory calls only (trace `examples/trace.rs` to see them).

@@ -2,11 +2,11 @@
 
 mod shared;
 
-use lazaret_engine::program::Output;
+use lazaret_engine::program::{Input, Output, Value};
 use lazaret_engine::wasi::{Clock, ClockId, Outside, Random, Stream, World, WriteError};
 use lazaret_engine::{ExecuteError, Params, Profile};
 use shared::caller::*;
-use shared::programs::{Streams, command, load, text};
+use shared::programs::{Streams, call, command, load, text};
 
 fn run(code: &str, world: World) -> Result<Output, ExecuteError> {
     command(&load(code.as_bytes(), &text(Profile::Wasi)), world)
@@ -199,6 +199,34 @@ fn the_older_generation_differs_where_it_did() {
 }
 
 #[test]
+fn work_takes_time_where_fuel_is_not_counted() {
+    let code = r#"(module
+        (import "wasi_snapshot_preview1" "clock_time_get"
+            (func $now (param i32 i64 i32) (result i32)))
+        (memory (export "memory") 1)
+        (func $fib (param i32) (result i32)
+            (if (result i32) (i32.lt_u (local.get 0) (i32.const 2)) (then (local.get 0))
+                (else (i32.add (call $fib (i32.sub (local.get 0) (i32.const 1)))
+                    (call $fib (i32.sub (local.get 0) (i32.const 2)))))))
+        (func (export "work") (param i32) (result i64)
+            (drop (call $fib (local.get 0)))
+            (drop (call $now (i32.const 1) (i64.const 0) (i32.const 0)))
+            (i64.load (i32.const 0))))"#;
+    let loaded = load(code.as_bytes(), &text(Profile::Wasi));
+    let elapsed = |n: i32| {
+        let given = [Value::I32(n)];
+        let output = call(&mut loaded.instance(), "work", Input::Values(&given));
+        let Ok(Output::Values(values)) = output else { panic!("{output:?}") };
+        let [Value::I64(ns)] = values[..] else { panic!("{values:?}") };
+        ns - 1_000_000
+    };
+    assert_eq!(elapsed(20), elapsed(20));
+    // 21,891 calls of 13 instructions and the one that calls them.
+    assert!((1_000_000..4_000_000).contains(&elapsed(20)), "{}", elapsed(20));
+    assert!(elapsed(1) < 1000, "{}", elapsed(1));
+}
+
+#[test]
 fn fuel_is_time_where_it_is_counted() {
     let params = Params { metering: true, ..text(Profile::Wasi) };
     let code = r#"(module
@@ -217,15 +245,14 @@ fn fuel_is_time_where_it_is_counted() {
         let mut world = Streams::default().world();
         world.clock = Clock::Counted { start_ns: 0, step_ns: 0 };
         instance.provide(world);
-        let input = lazaret_engine::program::Input::Values(&[]);
-        let Ok(Output::Values(values)) = shared::programs::call(&mut instance, "work", input)
-        else {
+        let input = Input::Values(&[]);
+        let Ok(Output::Values(values)) = call(&mut instance, "work", input) else {
             panic!("no values")
         };
         (values, instance.usage().fuel)
     };
     let (values, fuel) = elapsed();
-    let lazaret_engine::program::Value::I64(ns) = values[0] else { panic!("{values:?}") };
+    let Value::I64(ns) = values[0] else { panic!("{values:?}") };
     assert!((5000..10_000).contains(&ns), "{ns}");
     assert!(fuel.is_some_and(|fuel| fuel > ns as u64), "{fuel:?}");
     assert_eq!(elapsed(), (values, fuel));

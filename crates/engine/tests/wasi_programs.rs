@@ -77,11 +77,10 @@ print(deep(900))
     assert_eq!(outputs[0], outputs[1]);
 }
 
-/// Coremark repeats its work until a second has passed, so it needs a clock that fuel moves.
+/// Coremark repeats its work until a second has passed, so it needs a clock that work moves.
 #[test]
 fn coremark_prints_its_result() {
-    let params = Params { metering: true, ..wasi() };
-    let Some(coremark) = program("coremark.wasm", &params) else { return };
+    let Some(coremark) = program("coremark.wasm", &wasi()) else { return };
     let output = run(&coremark, &["coremark"], b"");
     assert!(output.contains("Correct operation validated."), "{output}");
     assert!(output.contains("CoreMark 1.0 :"), "{output}");
@@ -115,7 +114,7 @@ fn programs_of_many_makers_run() {
     let cases: [(&str, &[&str], &str, &str); 8] = [
         ("test_wasi_mal_mal.wasm", &["mal"], "(+ 1 (* 2 3))\n", "user> 7\n"),
         ("test_wasi_raymarcher_raymarcher.wasm", &["r"], "", "@@@@@@@@@@@@@@@@@@@"),
-        ("test_wasi_simple_test.wasm", &["t", "a"], "", "fib(20) = 6765 [1.000 ms]"),
+        ("test_wasi_simple_test.wasm", &["t", "a"], "", "fib(20) = 6765 ["),
         ("test_wasi_stream_stream.wasm", &["s"], "", "Solution Validates"),
         ("yowasp-icepll.wasm", &["icepll"], "", "F_PLLOUT:   60.000 MHz (achieved)"),
         ("cmd_wazero_testdata_wasi_arg.wasm", &["one", "two"], "", "one\0two\0"),

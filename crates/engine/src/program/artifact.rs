@@ -19,6 +19,8 @@ pub(crate) struct Open {
 pub(crate) struct State {
     pub(crate) limiter: Limiter,
     pub(crate) memory: Option<wasmtime::Memory>,
+    /// The counter of ticks, if the code has one.
+    pub(crate) ticks: Option<wasmtime::Global>,
     pub(crate) wasi: wasi::Context,
     /// What the call was given; without fuel, none was counted.
     pub(crate) fuel: Option<u64>,

@@ -13,7 +13,7 @@ use crate::execute::ExecuteError;
 use crate::instrument::START;
 use crate::params::{Params, Profile};
 use crate::prepare::STACK_BYTES_MARGIN;
-use crate::stack::{MEMORY, STACK};
+use crate::stack::{MEMORY, STACK, TICKS};
 use crate::wasi::{Context, World};
 
 /// An instance, in which no guest code has run until it is called.
@@ -46,6 +46,7 @@ impl Instance {
         let state = State {
             limiter: Limiter::new(params),
             memory: None,
+            ticks: None,
             wasi: Context::empty(),
             fuel: None,
         };
@@ -56,6 +57,7 @@ impl Instance {
             .instantiate(&mut store)
             .map_err(|error| ending::of_instantiation(&error, &store))?;
         store.data_mut().memory = instance.get_memory(&mut store, MEMORY);
+        store.data_mut().ticks = instance.get_global(&mut store, TICKS);
         Ok(Self {
             store,
             instance,

@@ -8,6 +8,10 @@ const FRAME_VALUES: u32 = 8;
 /// So many instructions are worth a value.
 const INSTRUCTIONS_PER_VALUE: u32 = 8;
 
+/// What an instruction seems to take. It is counted once for each time that its function is entered, so
+/// this stands for the loops that it may be in.
+const NS_PER_INSTRUCTION: u32 = 8;
+
 /// A function that calls nothing and is worth no more is not counted: only one such frame can be on
 /// the stack at a time.
 const LEAF_VALUES_MAX: u32 = 64;
@@ -49,6 +53,11 @@ impl Frame {
             .saturating_add(self.operands)
             .saturating_add(self.instructions / INSTRUCTIONS_PER_VALUE)
             .min(1 << 30)
+    }
+
+    /// Nanoseconds that entering it adds to the time that a program seems to take.
+    pub(super) fn ticks(&self) -> u32 {
+        self.instructions.saturating_mul(NS_PER_INSTRUCTION).clamp(1, 1 << 30)
     }
 
     pub(super) fn is_counted(&self) -> bool {

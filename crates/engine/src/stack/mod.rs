@@ -9,6 +9,10 @@
 //! branch to the end of a block around the whole body, and tail calls, before which the frame is taken
 //! off. Whatever instructions Wasm gains later need no line here unless they leave a function.
 //!
+//! Where a program can read a clock and fuel is not counted, the same functions also count time by the
+//! instructions in their text when they are entered: time goes on while a program works, the same on
+//! every machine, at the price of an addition.
+//!
 //! A frame is worth more than its locals and operands: an optimising compiler may keep many values
 //! alive that are neither (by hoisting them out of a loop), so instructions count for something too.
 //! With the default limits a value has 128 bytes of native stack.
@@ -25,14 +29,15 @@ pub(crate) use frame::Frame;
 
 use crate::bulk::{leb128, section};
 use crate::instrument::START;
-use crate::params::Params;
+use crate::params::{Params, Profile};
 use crate::prepare::PrepareError;
 use crate::survey::Survey;
 
 /// Names of the exports that are the host's. Those of the guest's that have one go.
 pub(crate) const STACK: &str = "lazaret stack";
 pub(crate) const MEMORY: &str = "lazaret memory";
-pub(crate) const RESERVED: [&str; 3] = [START, STACK, MEMORY];
+pub(crate) const TICKS: &str = "lazaret ticks";
+pub(crate) const RESERVED: [&str; 4] = [START, STACK, MEMORY, TICKS];
 
 const SECTION_TYPE: u8 = 1;
 const SECTION_GLOBAL: u8 = 6;
@@ -71,6 +76,8 @@ struct Pass<'a> {
     /// Index of the counter, behind all globals of the module's own.
     counter: u32,
     globals_defined: u32,
+    /// Whether there is a second counter behind the first, of ticks.
+    has_ticks: bool,
     has_memory: bool,
     start: Option<u32>,
     types: Vec<wasmparser::FuncType>,
@@ -88,6 +95,7 @@ impl<'a> Pass<'a> {
             limit: params.stack_logical_max.min(1 << 30),
             counter: 0,
             globals_defined: 0,
+            has_ticks: params.profile == Profile::Wasi && !params.metering,
             has_memory: false,
             start: None,
             types: Vec::new(),
@@ -144,6 +152,9 @@ impl<'a> Pass<'a> {
         let locals_end = operators.original_position() - base;
         out.extend_from_slice(&bytes[..locals_end]);
         self.enter(frame.values(), out);
+        if self.has_ticks {
+            self.tick(frame.ticks(), out);
+        }
         out.push(0x02);
         out.extend_from_slice(&block_type);
         let mut copied = locals_end;
@@ -183,6 +194,14 @@ impl<'a> Pass<'a> {
         global(0x23, self.counter, out);
         constant(self.limit, out);
         out.extend_from_slice(&[0x4b, 0x04, 0x40, 0x00, 0x0b]); // i32.gt_u, if, unreachable, end
+    }
+
+    fn tick(&self, ticks: u32, out: &mut Vec<u8>) {
+        global(0x23, self.counter + 1, out);
+        out.push(0x42); // i64.const
+        signed(ticks.into(), out);
+        out.push(0x7c);
+        global(0x24, self.counter + 1, out);
     }
 
     fn leave(&self, values: u32, out: &mut Vec<u8>) {
@@ -291,9 +310,12 @@ impl<'a> Pass<'a> {
 
     fn globals(&self, original: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(original.len() + 16);
-        leb128(self.globals_defined as usize + 1, &mut bytes);
+        leb128(self.globals_defined as usize + 1 + usize::from(self.has_ticks), &mut bytes);
         bytes.extend_from_slice(behind_count(original));
         bytes.extend_from_slice(&[0x7f, 0x01, 0x41, 0x00, 0x0b]); // mut i32, i32.const 0
+        if self.has_ticks {
+            bytes.extend_from_slice(&[0x7e, 0x01, 0x42, 0x00, 0x0b]); // mut i64, i64.const 0
+        }
         bytes
     }
 
@@ -325,12 +347,17 @@ impl<'a> Pass<'a> {
 
     fn own_exports(&self, entries: &mut Vec<u8>) -> usize {
         push_export(STACK, 3, self.counter, entries);
+        if self.has_ticks {
+            push_export(TICKS, 3, self.counter + 1, entries);
+        }
         if self.has_memory {
             push_export(MEMORY, 2, 0, entries);
         }
         if let Some(start) = self.start {
             push_export(START, 0, start, entries);
         }
-        1 + usize::from(self.has_memory) + usize::from(self.start.is_some())
+        1 + usize::from(self.has_ticks)
+            + usize::from(self.has_memory)
+            + usize::from(self.start.is_some())
     }
 }

@@ -64,29 +64,29 @@ impl Context {
         this
     }
 
-    /// Reads a clock, which advances it where it is a counted one. `fuel_used` counts as nanoseconds.
-    pub(crate) fn read_clock(&mut self, clock: ClockId, fuel_used: u64) -> u64 {
+    /// Reads a clock, which advances it where it is a counted one. What the program worked counts too.
+    pub(crate) fn read_clock(&mut self, clock: ClockId, worked_ns: u64) -> u64 {
         if let Clock::Counted { step_ns, .. } = self.clock {
             self.sleep(step_ns);
         }
-        self.show_clock(clock, fuel_used)
+        self.show_clock(clock, worked_ns)
     }
 
     /// What a clock shows, without a reading counted.
-    fn show_clock(&mut self, clock: ClockId, fuel_used: u64) -> u64 {
+    fn show_clock(&mut self, clock: ClockId, worked_ns: u64) -> u64 {
         let since = match self.clock {
             Clock::Outside => self.outside.now(clock),
             Clock::Counted { start_ns, .. } if clock == ClockId::RealTime => {
-                start_ns.saturating_add(fuel_used)
+                start_ns.saturating_add(worked_ns)
             }
-            Clock::Counted { .. } => fuel_used,
+            Clock::Counted { .. } => worked_ns,
         };
         since.saturating_add(self.advanced_ns)
     }
 
     /// The time that a change of a file is stamped with.
-    pub(crate) fn stamp(&mut self, fuel_used: u64) -> u64 {
-        self.show_clock(ClockId::RealTime, fuel_used)
+    pub(crate) fn stamp(&mut self, worked_ns: u64) -> u64 {
+        self.show_clock(ClockId::RealTime, worked_ns)
     }
 
     /// The clock jumps ahead; nobody waits.

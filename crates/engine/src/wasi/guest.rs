@@ -15,8 +15,8 @@ const IO_RANGES_MAX: u32 = 1024;
 pub(crate) struct Guest<'a> {
     pub(crate) memory: &'a mut [u8],
     pub(crate) context: &'a mut Context,
-    /// Since the call of the program began; 0 without metering.
-    pub(crate) fuel_used: u64,
+    /// How long the program seems to have worked: by fuel, or else by the counter of ticks.
+    pub(crate) worked_ns: u64,
     pub(crate) generation: Generation,
 }
 
@@ -41,17 +41,17 @@ pub(crate) fn enter(
     generation: Generation,
     body: impl FnOnce(&mut Guest<'_>) -> Answer,
 ) -> wasmtime::Result<i32> {
-    let given = caller.data().fuel;
-    let fuel_used = match given {
-        Some(given) => given.saturating_sub(caller.get_fuel()?),
-        None => 0,
+    let worked_ns = match (caller.data().fuel, caller.data().ticks) {
+        (Some(given), _) => given.saturating_sub(caller.get_fuel()?),
+        (None, Some(ticks)) => ticks.get(&mut caller).i64().unwrap_or(0) as u64,
+        (None, None) => 0,
     };
     let memory = caller.data().memory;
     let (memory, state) = match memory {
         Some(memory) => memory.data_and_store_mut(&mut caller),
         None => (&mut [][..], caller.data_mut()),
     };
-    let mut guest = Guest { memory, context: &mut state.wasi, fuel_used, generation };
+    let mut guest = Guest { memory, context: &mut state.wasi, worked_ns, generation };
     match body(&mut guest) {
         Ok(()) => Ok(0),
         Err(Refusal::Errno(errno)) => Ok(errno as i32),
@@ -62,7 +62,7 @@ pub(crate) fn enter(
 impl Guest<'_> {
     /// The time that changes of files are stamped with.
     pub(crate) fn stamp(&mut self) -> u64 {
-        self.context.stamp(self.fuel_used)
+        self.context.stamp(self.worked_ns)
     }
 
     /// A range of memory, if it is there.

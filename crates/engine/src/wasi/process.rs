@@ -55,7 +55,7 @@ pub(crate) fn clock_resolution(guest: &mut Guest<'_>, id: u32, result: u32) -> A
 
 pub(crate) fn clock_time(guest: &mut Guest<'_>, id: u32, result: u32) -> Answer {
     guest.range(result, 8)?;
-    let now = guest.context.read_clock(clock(id)?, guest.fuel_used);
+    let now = guest.context.read_clock(clock(id)?, guest.worked_ns);
     Ok(guest.write_u64(result, now)?)
 }
 
@@ -159,7 +159,7 @@ fn subscription(guest: &mut Guest<'_>, from: u32, index: u32) -> Result<Subscrip
             let clock = clock(id);
             Event::Clock(clock.map(|clock| match is_moment {
                 true => {
-                    let now = guest.context.read_clock(clock, guest.fuel_used);
+                    let now = guest.context.read_clock(clock, guest.worked_ns);
                     timeout.saturating_sub(now)
                 }
                 false => timeout,

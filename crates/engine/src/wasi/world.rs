@@ -40,9 +40,10 @@ pub enum Contents {
 /// What clocks show. Sleeping never takes time: the clock jumps to when the sleep would end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
-    /// The same in every run. Each reading is `step_ns` after the one before; where code was prepared
-    /// with metering, each unit of fuel is a nanosecond besides. Both clocks show the same, the
-    /// monotonic one from zero on.
+    /// The same in every run. Each reading is `step_ns` after the one before, and work takes time: a
+    /// nanosecond for each unit of fuel where code was prepared with metering, else eight for each
+    /// instruction in the text of a function that is entered (functions that are small and call
+    /// nothing are left out). Both clocks show the same, the monotonic one from zero on.
     Counted {
         /// Nanoseconds since 1970 that the real-time clock starts at.
         start_ns: u64,
