@@ -53,7 +53,9 @@ fn cases() -> Vec<Case> {
 fn run(folder: &Folder, data: &Path, case: &Case) -> Value {
     let program = data.join(case.file);
     let mut command = folder.command("run");
-    command.args(["--json", "--cpu-limit", "120s"]).arg(&program).args(&case.arguments);
+    let is_limited = case.arguments.iter().any(|argument| argument == "--fuel");
+    command.args(["--json", "--cpu-limit", "120s"]).args((!is_limited).then_some("--meter"));
+    command.arg(&program).args(&case.arguments);
     let output = fed(&mut command, case.stdin.as_bytes());
     let mut object = object(&output);
     let kept =
@@ -116,6 +118,22 @@ fn brotli_brings_a_file_there_and_back() {
     let to_tmp =
         folder.run(&[&brotli, "--dir", &dir, "--tmp", "10M", "--", "/in/file", "-o", "/tmp/f.br"]);
     assert!(to_tmp.status.success(), "{}", text(&to_tmp.stderr));
+}
+
+/// Its clock goes by what it does, so it comes to an end without fuel being counted.
+#[test]
+fn coremark_prints_its_result_as_it_is() {
+    let Some(data) = support::data("wasi") else {
+        return support::skipped(1, "coremark: ../shared/data/wasi is not there");
+    };
+    let folder = Folder::new();
+    let output = folder.run(&[&data.join("coremark.wasm").display().to_string()]);
+    let told = text(&output.stdout);
+    assert!(
+        output.status.success() && told.contains("CoreMark 1.0 :"),
+        "{told} {}",
+        text(&output.stderr)
+    );
 }
 
 /// What cannot run here says what a person can do about it.
