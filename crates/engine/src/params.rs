@@ -17,7 +17,8 @@ pub struct Params {
     /// tables cannot grow and are limited when the code is validated. Does not reach the artifact.
     pub table_elements_max: u32,
     /// Values that may lie on the logical stack before the instrumentation traps. What a frame
-    /// counts differs: see [`Profile`].
+    /// counts differs: see [`Profile`]. For plain and WASI programs at most a 64th of
+    /// [`stack_native_bytes_max`](Params::stack_native_bytes_max), or that may come first.
     pub stack_logical_max: u32,
     /// Bytes of native stack compiled code may use. Chosen so that the logical limit comes first.
     pub stack_native_bytes_max: u32,
