@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     arguments::Global,
-    bundle::{self, Bundle, Ended, IMAGE, INPUT, Machine, case::What},
+    bundle::{self, Bundle, Differences, Ended, IMAGE, INPUT, Machine, case::What},
     errors::Failure,
     report::{Ending, line, time},
     run::{self, Asked},
@@ -78,8 +78,6 @@ async fn again(asked: &Asked, input: &[u8], host: &Host) -> Result<Result<Ended,
     let answer = host.validate(&asked.code, block, &asked.case.pvf_settings()).await;
     Ok(answer.map(|answer| Ended::of_block(&Ok(answer))))
 }
-
-type Differences = Vec<(&'static str, String, String)>;
 
 /// What differs: of the run, and of the machines.
 struct Found {

@@ -61,6 +61,10 @@ fn bytes_go_into_an_export_and_come_out() {
     let reverse = program(&folder, REVERSE);
     let output = folder.run_with(b"lazaret\xff", &[&reverse, "--invoke", "reverse", "--bytes"]);
     assert_eq!(output.stdout, b"\xffterazal", "{}", text(&output.stderr));
+    let example = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let example = example.join("../../examples/guests/reverse.wat").display().to_string();
+    let output = folder.run_with(b"lazaret", &[&example, "--invoke", "reverse", "--bytes"]);
+    assert_eq!(output.stdout, b"terazal", "{}", text(&output.stderr));
     let output = folder.run_with(b"\xff", &["--json", &reverse, "--invoke", "reverse", "--bytes"]);
     assert_eq!(object(&output)["bytes_hex"], "ff");
 }

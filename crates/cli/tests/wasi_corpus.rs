@@ -53,7 +53,9 @@ fn cases() -> Vec<Case> {
 fn run(folder: &Folder, data: &Path, case: &Case) -> Value {
     let program = data.join(case.file);
     let mut command = folder.command("run");
-    command.args(["--json", "--cpu-limit", "120s"]).arg(&program).args(&case.arguments);
+    let is_limited = case.arguments.iter().any(|argument| argument == "--fuel");
+    command.args(["--json", "--cpu-limit", "120s"]).args((!is_limited).then_some("--meter"));
+    command.arg(&program).args(&case.arguments);
     let output = fed(&mut command, case.stdin.as_bytes());
     let mut object = object(&output);
     let kept =
@@ -116,6 +118,58 @@ fn brotli_brings_a_file_there_and_back() {
     let to_tmp =
         folder.run(&[&brotli, "--dir", &dir, "--tmp", "10M", "--", "/in/file", "-o", "/tmp/f.br"]);
     assert!(to_tmp.status.success(), "{}", text(&to_tmp.stderr));
+}
+
+/// The same of blocks, with one cache: the first run prepares, the second finds what it made.
+#[test]
+fn every_block_ends_the_same_in_two_processes_beside_each_other() {
+    let Some(data) = support::data("pvf") else {
+        return support::skipped(25, "real blocks: ../shared/data/pvf is not there");
+    };
+    let folder = Folder::new();
+    let chains: Vec<_> = support::entries(&data)
+        .into_iter()
+        .filter(|chain| chain.join("params.scale").is_file())
+        .collect();
+    assert!(chains.len() >= 20, "{}", chains.len());
+    let validate = |chain: &Path| {
+        let mut command = folder.command("pvf");
+        command.args(["validate", "--json", "--cpu-limit", "120s", "--code"]);
+        command.arg(chain.join("code")).arg("--params").arg(chain.join("params.scale"));
+        let output = fed(&mut command, b"");
+        let mut object = object(&output);
+        let map = object.as_object_mut().expect("an object");
+        map.retain(|key, _| {
+            ["verdict", "vote", "kind", "reason", "result"].contains(&key.as_str())
+        });
+        object
+    };
+    for pair in chains.chunks(2) {
+        let once: Vec<_> = pair.iter().map(|chain| validate(chain)).collect();
+        let again: Vec<_> = thread::scope(|scope| {
+            let running: Vec<_> =
+                pair.iter().map(|chain| scope.spawn(|| validate(chain))).collect();
+            running.into_iter().map(|running| running.join().expect("no panic")).collect()
+        });
+        assert_eq!(once, again, "{pair:?}");
+        assert!(once.iter().all(|ended| ended["vote"] == "for"), "{once:?}");
+    }
+}
+
+/// Its clock goes by what it does, so it comes to an end without fuel being counted.
+#[test]
+fn coremark_prints_its_result_as_it_is() {
+    let Some(data) = support::data("wasi") else {
+        return support::skipped(1, "coremark: ../shared/data/wasi is not there");
+    };
+    let folder = Folder::new();
+    let output = folder.run(&[&data.join("coremark.wasm").display().to_string()]);
+    let told = text(&output.stdout);
+    assert!(
+        output.status.success() && told.contains("CoreMark 1.0 :"),
+        "{told} {}",
+        text(&output.stderr)
+    );
 }
 
 /// What cannot run here says what a person can do about it.

@@ -8,6 +8,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     Answer, Builder, Code, Fault, Inspection, Params, PrepareFacts, PrepareLimits, Security,
+    program::{self, CallEnd, Command, ExportCall, Ran},
     pvf::{Block, Settings, Validated},
 };
 
@@ -57,6 +58,36 @@ impl Host {
         settings: &Settings,
     ) -> Result<Answer<Validated>, Fault> {
         self.runtime.block_on(self.host.validate(code, block, settings))
+    }
+
+    /// See [`Host::call`](crate::Host::call).
+    pub fn call(
+        &self,
+        code: &Code,
+        call: ExportCall,
+        settings: &program::Settings,
+    ) -> Result<Answer<Ran>, Fault> {
+        self.runtime.block_on(self.host.call(code, call, settings))
+    }
+
+    /// See [`Host::call_each`](crate::Host::call_each).
+    pub fn call_each(
+        &self,
+        code: &Code,
+        calls: Vec<ExportCall>,
+        settings: &program::Settings,
+    ) -> Result<Answer<Vec<CallEnd>>, Fault> {
+        self.runtime.block_on(self.host.call_each(code, calls, settings))
+    }
+
+    /// See [`Host::run`](crate::Host::run).
+    pub fn run(
+        &self,
+        code: &Code,
+        command: Command,
+        settings: &program::Settings,
+    ) -> Result<Answer<Ran>, Fault> {
+        self.runtime.block_on(self.host.run(code, command, settings))
     }
 
     /// See [`Host::precheck`](crate::Host::precheck).

@@ -18,5 +18,6 @@ pub mod image;
 pub mod params;
 pub mod program;
 pub mod reply;
+pub mod sequence;
 pub mod text;
 pub mod work;

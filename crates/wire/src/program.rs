@@ -75,6 +75,14 @@ pub struct PlainCall {
     pub fuel: Option<u64>,
 }
 
+/// Calls of a plain program one after another in one instance. The input's bytes are the
+/// [calls](crate::sequence).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SequenceCall {
+    /// The most fuel that each call may use, where the artifact counts.
+    pub fuel: Option<u64>,
+}
+
 /// One run of a WASI program. Descriptors after the input: the image, if it has one; the read end of a pipe
 /// for standard input, if there is one; the write ends for standard output and standard error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     params::Params,
-    program::{PlainCall, Stdin, WasiCall},
+    program::{PlainCall, SequenceCall, Stdin, WasiCall},
 };
 
 /// The most bytes that any artifact may have: the largest of today's chain runtimes has 61 MB.
@@ -89,6 +89,8 @@ pub enum Input {
     PvfParts(PvfParts),
     /// An export of a plain module is called.
     Plain(PlainCall),
+    /// Exports of a plain module are called one after another; the output is what came of each.
+    Sequence(SequenceCall),
     /// A WASI program runs; the bytes begin with its [`WasiStart`](crate::program::WasiStart).
     Wasi(WasiCall),
 }
@@ -97,7 +99,7 @@ impl Input {
     /// How many descriptors there are beside the artifact and the input itself.
     pub fn descriptors(&self) -> usize {
         match self {
-            Self::PvfEncoded | Self::PvfParts(_) | Self::Plain(_) => 0,
+            Self::PvfEncoded | Self::PvfParts(_) | Self::Plain(_) | Self::Sequence(_) => 0,
             Self::Wasi(call) => {
                 2 + usize::from(call.has_image) + usize::from(call.stdin == Stdin::Pipe)
             }

@@ -89,7 +89,7 @@ pub(crate) fn pvf_input<'a>(form: &work::Input, bytes: &'a [u8]) -> Option<pvf::
     let parts = match form {
         work::Input::PvfEncoded => return Some(pvf::Input::Encoded(bytes)),
         work::Input::PvfParts(parts) => parts,
-        work::Input::Plain(_) | work::Input::Wasi(_) => return None,
+        work::Input::Plain(_) | work::Input::Sequence(_) | work::Input::Wasi(_) => return None,
     };
     let (parent_head, rest) = bytes.split_at_checked(parts.parent_head_bytes as usize)?;
     let block_data_bytes = rest.len().checked_sub(parts.extension_bytes as usize)?;

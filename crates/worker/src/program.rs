@@ -15,6 +15,7 @@ use lazaret_wire::{
     greeting::Role,
     params::Params,
     program::{self, Arguments, Clock, ExportCall, Stdin, VALUES_MAX, WasiCall},
+    sequence::{self, CallEnd},
     work::{self, Execute},
 };
 
@@ -65,6 +66,8 @@ pub(crate) fn check(
     match Instance::new(engine, &program, params) {
         // Neither is dropped, as the job ends without returning.
         Ok(instance) => std::mem::forget((instance, program)),
+        // A segment is outside of its memory or table: so every call will say.
+        Err(ExecuteError::Trap { .. }) => std::mem::forget(program),
         Err(error) => end(jail, &[], claims::of_instantiation(&error)),
     }
 }
@@ -88,6 +91,13 @@ pub(crate) fn call(
             let filtered = jail.enter_final_filter();
             or_unable(&jail, filtered);
             (Some(&plain.call), plain.fuel, &*input_bytes)
+        }
+        work::Input::Sequence(sequence) => {
+            or_unable(&jail, jail.close_all_but_channel());
+            let filtered = jail.enter_final_filter();
+            or_unable(&jail, filtered);
+            std::mem::forget(input);
+            run_sequence(&jail, instance, work, &input_bytes, sequence.fuel)
         }
         work::Input::Wasi(wasi) => {
             let handed = Handed::take(&mut jail, wasi, more);
@@ -166,27 +176,86 @@ fn run(
     let returned = instance.call(&Call { entry, fuel });
     let usage = instance.usage();
     let output_bytes_max = u64::from(work.limits.output_bytes);
-    let (returned, output) = match returned {
-        Ok(Output::Values(values)) if values.len() > VALUES_MAX => {
-            let why = format!("it has {} results, the limit is {VALUES_MAX}", values.len());
-            (Ok(RunEnd::Refused(Refusal::BadOutput(why.into()))), &[][..])
-        }
-        Ok(Output::Values(values)) => {
-            (Ok(RunEnd::Values(values.into_iter().map(wire_value).collect())), &[][..])
-        }
-        Ok(Output::Exit(code)) => (Ok(RunEnd::Exited(code)), &[][..]),
-        Ok(Output::Bytes(range)) if range.len() as u64 > output_bytes_max => {
-            let refusal = Refusal::OutputTooLarge { limit_bytes: output_bytes_max };
-            (Ok(RunEnd::Refused(refusal)), &[][..])
-        }
-        Ok(Output::Bytes(range)) => (Ok(RunEnd::Bytes), instance.bytes(&range)),
-        Err(error) => (claims::refusal(error, &work.params).map(RunEnd::Refused), &[][..]),
+    let range = match &returned {
+        Ok(Output::Bytes(range)) => range.clone(),
+        _ => 0..0,
     };
-    let claim = match returned {
-        Ok(end) => Claim::Ran(Ran { end, memory_pages: usage.memory_pages, fuel_used: usage.fuel }),
-        Err(claim) => claim,
+    let ended = match returned {
+        Ok(returned) => Ok(returned_end(returned, output_bytes_max)),
+        Err(error) => claims::refusal(error, &work.params).map(RunEnd::Refused),
     };
+    let output = match ended {
+        Ok(RunEnd::Bytes) => instance.bytes(&range),
+        _ => &[],
+    };
+    let (memory_pages, fuel_used) = (usage.memory_pages, usage.fuel);
+    let claim =
+        ended.map_or_else(|claim| claim, |end| Claim::Ran(Ran { end, memory_pages, fuel_used }));
     end(jail, output, claim)
+}
+
+/// One call after another, whatever came of those before.
+fn run_sequence(
+    jail: &JobJail,
+    mut instance: Instance,
+    work: &Execute,
+    calls: &[u8],
+    fuel: Option<u64>,
+) -> ! {
+    let Some(calls) = sequence::decode_calls(calls) else {
+        end_unable(jail, "its calls do not decode")
+    };
+    let mut ends = Vec::with_capacity(calls.len());
+    for ExportCall { export, arguments } in &calls {
+        let values;
+        let input = match arguments {
+            Arguments::Values(given) => {
+                values = given.iter().map(engine_value).collect::<Vec<_>>();
+                Input::Values(&values)
+            }
+            Arguments::Words(words) => Input::Words(words),
+            Arguments::Bytes => Input::Bytes(&[]),
+        };
+        let entry = Entry::Export { name: export, input };
+        let returned = match instance.call(&Call { entry, fuel }) {
+            Ok(returned) => Ok(returned_end(returned, work.limits.output_bytes.into())),
+            Err(error) => claims::refusal(error, &work.params).map(RunEnd::Refused),
+        };
+        ends.push(match returned {
+            Ok(RunEnd::Values(values)) => CallEnd::Values(values),
+            Ok(RunEnd::Refused(refusal)) => CallEnd::Refused(refusal),
+            Ok(RunEnd::Bytes | RunEnd::Exited(_)) => {
+                CallEnd::Refused(Refusal::BadOutput("what it returned are no numbers".into()))
+            }
+            Err(claim) => end(jail, &[], claim),
+        });
+    }
+    let output = sequence::encode_ends(&ends).unwrap_or_default();
+    let usage = instance.usage();
+    let output_bytes_max = u64::from(work.limits.output_bytes);
+    let end_of_run = match output.len() as u64 > output_bytes_max {
+        true => RunEnd::Refused(Refusal::OutputTooLarge { limit_bytes: output_bytes_max }),
+        false => RunEnd::Bytes,
+    };
+    let output = if end_of_run == RunEnd::Bytes { &output[..] } else { &[] };
+    let (memory_pages, fuel_used) = (usage.memory_pages, usage.fuel);
+    end(jail, output, Claim::Ran(Ran { end: end_of_run, memory_pages, fuel_used }))
+}
+
+/// What an export returned, but for the bytes themselves.
+fn returned_end(returned: Output, output_bytes_max: u64) -> RunEnd {
+    match returned {
+        Output::Values(values) if values.len() > VALUES_MAX => {
+            let why = format!("it has {} results, the limit is {VALUES_MAX}", values.len());
+            RunEnd::Refused(Refusal::BadOutput(why.into()))
+        }
+        Output::Values(values) => RunEnd::Values(values.into_iter().map(wire_value).collect()),
+        Output::Exit(code) => RunEnd::Exited(code),
+        Output::Bytes(range) if range.len() as u64 > output_bytes_max => {
+            RunEnd::Refused(Refusal::OutputTooLarge { limit_bytes: output_bytes_max })
+        }
+        Output::Bytes(_) => RunEnd::Bytes,
+    }
 }
 
 fn engine_value(value: &program::Value) -> Value {

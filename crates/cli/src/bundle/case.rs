@@ -79,9 +79,12 @@ pub(crate) struct PvfParts {
     pub(crate) parent_head_bytes: u64,
     pub(crate) relay_parent_number: u32,
     pub(crate) relay_parent_storage_root: [u8; 32],
-    /// The relay parent and the scheduling parent of candidate descriptor version 3.
-    pub(crate) extension: Option<([u8; 32], [u8; 32])>,
+    /// Of candidate descriptor version 3.
+    pub(crate) extension: Option<Parents>,
 }
+
+/// The relay parent and the scheduling parent.
+pub(crate) type Parents = ([u8; 32], [u8; 32]);
 
 /// Bytes that are mostly text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

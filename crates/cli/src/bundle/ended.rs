@@ -7,6 +7,7 @@ use lazaret::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::Differences;
 use crate::{
     report::{self, Ending},
     run::outcome::number,
@@ -111,7 +112,7 @@ impl Ended {
 
     /// What must be equal when the same is run again and is not: its name, here, and there. Times and
     /// memory in use are not among it.
-    pub(crate) fn differences(&self, other: &Self) -> Vec<(&'static str, String, String)> {
+    pub(crate) fn differences(&self, other: &Self) -> Differences {
         let shown = |ended: &Self| {
             let bytes = |digested: &Option<Digested>| match digested {
                 None => "none".into(),

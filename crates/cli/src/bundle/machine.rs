@@ -5,6 +5,7 @@ use std::fs;
 use lazaret::{Host, LayerState};
 use serde::{Deserialize, Serialize};
 
+use super::Differences;
 use crate::report::level_word;
 
 /// Facts of a machine; what it does not tell is empty.
@@ -47,7 +48,7 @@ impl Machine {
     }
 
     /// In what two machines differ: its name, here, and there.
-    pub(crate) fn differences(&self, other: &Self) -> Vec<(&'static str, String, String)> {
+    pub(crate) fn differences(&self, other: &Self) -> Differences {
         let shown = |machine: &Self| {
             [
                 ("lazaret", machine.lazaret.clone()),

@@ -51,6 +51,9 @@ pub(crate) struct Header {
     pub(crate) input_is_whole: bool,
 }
 
+/// What differs between two: its name, the first, the second.
+pub(crate) type Differences = Vec<(&'static str, String, String)>;
+
 /// What one run was given beside its case.
 pub(crate) struct Given<'a> {
     pub(crate) case: &'a Case,

@@ -12,7 +12,7 @@ use crate::{
     arguments::{Global, RetryChoice, Validate},
     bundle::{
         Case, Ended, Given, Machine,
-        case::{CaseLimits, PvfParts, What},
+        case::{CaseLimits, Parents, PvfParts, What},
     },
     errors::Failure,
     executor_params, hosting,
@@ -113,7 +113,7 @@ fn case(settings: &Settings, asked: What) -> Case {
 }
 
 /// What candidates of descriptor version 3 add, if that was named.
-fn extension(verb: &Validate) -> Result<Option<([u8; 32], [u8; 32])>, Failure> {
+fn extension(verb: &Validate) -> Result<Option<Parents>, Failure> {
     // clap asks for both or none.
     let (Some(relay), Some(scheduling)) = (&verb.relay_parent, &verb.scheduling_parent) else {
         return Ok(None);

@@ -84,12 +84,9 @@ pub(crate) struct LimitArguments {
     /// Fuel, about one unit per instruction: it ends at the same instruction on every machine
     #[arg(long, value_name = "N")]
     pub(crate) fuel: Option<u64>,
-    /// Count fuel without limiting it [default of a WASI program, whose clock goes by it]
+    /// Count fuel without limiting it
     #[arg(long)]
     pub(crate) meter: bool,
-    /// Do not count fuel, which takes time; the fixed clock then goes on only when it is read
-    #[arg(long, conflicts_with_all = ["meter", "fuel"])]
-    pub(crate) no_meter: bool,
     /// Bytes on standard output, and bytes on standard error
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes, default_value = "64M")]
     pub(crate) output_max: u64,

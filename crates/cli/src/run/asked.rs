@@ -129,8 +129,7 @@ fn params(limits: &LimitArguments, profile: ProfileChoice) -> Result<Params, Fai
         ProfileChoice::Plain => Profile::Plain,
         ProfileChoice::Wasi => Profile::Wasi,
     };
-    let is_counted = limits.meter || limits.fuel.is_some() || profile == Profile::Wasi;
-    let metering = match is_counted && !limits.no_meter {
+    let metering = match limits.meter || limits.fuel.is_some() {
         true => Metering::Fuel,
         false => Metering::Off,
     };

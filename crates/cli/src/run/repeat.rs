@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use super::{asked::Asked, once, outcome};
 use crate::{
     arguments::Global,
-    bundle::{Ended, Places},
+    bundle::{Differences, Ended, Places},
     errors::Failure,
     exit_codes::Codes,
     many,
@@ -22,7 +22,8 @@ struct Runs {
     ended: Ended,
     cpu: Vec<u64>,
     wall: Vec<u64>,
-    differing: Option<(u32, Vec<(&'static str, String, String)>)>,
+    /// Which run first ended otherwise, and in what.
+    differing: Option<(u32, Differences)>,
 }
 
 pub(crate) async fn run(

@@ -1,6 +1,10 @@
 //! A call of an export.
 
-use lazaret_wire::{program::Arguments, program::PlainCall, work};
+use lazaret_wire::{
+    program::{Arguments, PlainCall, SequenceCall},
+    sequence::{self, SEQUENCE_MAX},
+    work,
+};
 
 use super::{CALL_BYTES_MAX, VALUES_MAX, Value, input};
 use crate::{Refusal, request::Input};
@@ -40,6 +44,24 @@ impl ExportCall {
     fn new(export: impl Into<String>, arguments: Arguments, bytes: Vec<u8>) -> Self {
         let export = export.into();
         Self { call: lazaret_wire::program::ExportCall { export, arguments }, bytes }
+    }
+
+    /// Calls one after another as an input.
+    pub(super) fn into_sequence_input(
+        calls: Vec<Self>,
+        fuel: Option<u64>,
+    ) -> Result<Input, Refusal> {
+        let calls: Vec<_> = calls.into_iter().map(|call| call.call).collect();
+        let Some(bytes) = sequence::encode_calls(&calls) else {
+            return Err(Refusal::BadArguments(
+                format!(
+                    "a sequence has at most {SEQUENCE_MAX} calls, each of at most {VALUES_MAX} \
+                     numbers and {CALL_BYTES_MAX} bytes of them and its name"
+                )
+                .into(),
+            ));
+        };
+        Ok(input(vec![bytes], work::Input::Sequence(SequenceCall { fuel })))
     }
 
     /// The call and its bytes, if it is not too long.

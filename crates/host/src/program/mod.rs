@@ -29,11 +29,11 @@ mod streams;
 
 use std::sync::Arc;
 
-use lazaret_wire::{claim::RunEnd, params::Profile, work};
+use lazaret_wire::{claim::RunEnd, params::Profile, sequence, work};
 use tokio::sync::Mutex;
 
 use crate::{
-    Answer, Code, Fault, Host, Metering, Params, Verdict,
+    Answer, Code, Doubt, Fault, Host, Metering, Params, Verdict,
     host::Call,
     request::{Input, Limits as CallLimits, Output},
 };
@@ -44,6 +44,7 @@ pub use image::{Image, ImageError};
 pub use lazaret_wire::program::{
     CALL_BYTES_MAX, IMAGE_BYTES_MAX, START_BYTES_MAX, VALUES_MAX, Value,
 };
+pub use lazaret_wire::sequence::{CallEnd, SEQUENCE_MAX};
 pub use settings::{Limits, Settings};
 pub use streams::Streams;
 
@@ -86,6 +87,25 @@ impl Host {
             Err(refusal) => return Ok(crate::pipeline::unrun(Verdict::Refused(refusal))),
         };
         self.start_program(code, Profile::Plain, input, None, settings).await
+    }
+
+    /// Calls exports of a plain module one after another, in one instance and one jailed job: each finds what
+    /// those before it left, also where they trapped. The limits are of all calls together, but for the fuel,
+    /// which is of each. What they return must be numbers, and no more than
+    /// [`output_bytes_max`](Limits::output_bytes_max) in all.
+    pub async fn call_each(
+        &self,
+        code: &Code,
+        calls: Vec<ExportCall>,
+        settings: &Settings,
+    ) -> Result<Answer<Vec<CallEnd>>, Fault> {
+        let count = calls.len();
+        let input = match ExportCall::into_sequence_input(calls, settings.limits.fuel) {
+            Ok(input) => input,
+            Err(refusal) => return Ok(crate::pipeline::unrun(Verdict::Refused(refusal))),
+        };
+        let answer = self.start_program(code, Profile::Plain, input, None, settings).await?;
+        Ok(answer.read(|ran| read_ends(ran, count)))
     }
 
     /// Runs a WASI program once in a jailed job. What it writes is kept, up to the limit, and is in
@@ -159,6 +179,15 @@ fn read_output(output: Output) -> Verdict<Ran> {
         Some(RunEnd::Bytes | RunEnd::Refused(_)) | None => Returned::Bytes(output.bytes),
     };
     Verdict::Returned(Ran { returned, memory_pages: output.memory_pages })
+}
+
+/// Decoded here because the caller needs it here, by a decoder that takes memory for so many ends only.
+fn read_ends(ran: Ran, count: usize) -> Verdict<Vec<CallEnd>> {
+    let ends = match &ran.returned {
+        Returned::Bytes(bytes) => sequence::decode_ends(bytes, count),
+        Returned::Values(_) | Returned::Exited(_) => None,
+    };
+    ends.map_or(Verdict::Inconclusive(Doubt::Unfitting), Verdict::Returned)
 }
 
 impl Settings {

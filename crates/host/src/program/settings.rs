@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use lazaret_wire::params::Profile;
 
-use crate::{Group, Lane, Metering, Params, PrepareLimits, Retry};
+use crate::{Group, Lane, Params, PrepareLimits, Retry};
 
 /// Limits of one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,12 +62,9 @@ impl Settings {
         Self::of(Profile::Plain)
     }
 
-    /// Of a WASI program. It counts fuel, because its clock goes by it: a program that works until some
-    /// time has passed would otherwise do so for ever.
+    /// Of a WASI program.
     pub fn wasi() -> Self {
-        let settings = Self::of(Profile::Wasi);
-        let params = Params { metering: Metering::Fuel, ..settings.params };
-        Self { params, ..settings }
+        Self::of(Profile::Wasi)
     }
 
     fn of(profile: Profile) -> Self {

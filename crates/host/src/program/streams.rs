@@ -309,3 +309,85 @@ async fn feed(from: &mut Source, to: Option<pipe::Sender>) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    /// Plays the job: what it does with its ends, and what the host says of them.
+    async fn relayed(
+        outside: &mut Outside,
+        job: impl FnOnce(Vec<std::fs::File>) + Send + 'static,
+    ) -> (Relayed, bool) {
+        let (relay, pipes, mut must_end) = outside.relay();
+        let ends = pipes.open().unwrap().into_iter().map(std::fs::File::from).collect();
+        let job = tokio::task::spawn_blocking(move || job(ends));
+        let (relayed, job) = tokio::join!(relay, job);
+        job.unwrap();
+        (relayed, must_end.try_recv().is_ok())
+    }
+
+    #[tokio::test]
+    async fn bytes_go_in_and_come_out_and_can_do_so_again() {
+        let stdin = Source::bytes(vec![7; 300_000]);
+        let mut outside = Outside::new(Streams::default(), stdin, 1 << 20);
+        for _ in 0..2 {
+            let (relayed, must_end) = relayed(&mut outside, |mut ends| {
+                let mut read = Vec::new();
+                ends[0].read_to_end(&mut read).unwrap();
+                ends[1].write_all(&read).unwrap();
+                ends[2].write_all(b"error").unwrap();
+            })
+            .await;
+            assert_eq!((relayed.written.stdout.len(), must_end), (300_000, false));
+            assert_eq!(relayed.written.stderr, b"error");
+            assert!(relayed.can_begin_anew && relayed.over_bytes.is_none());
+        }
+    }
+
+    /// A job that was taken over counts nothing.
+    #[tokio::test]
+    async fn a_job_that_writes_a_byte_too_many_is_cut_short_by_the_hosts_own_count() {
+        let mut outside = Outside::new(Streams::default(), Source::Absent, 100_000);
+        let (relayed, must_end) =
+            relayed(&mut outside, |mut ends| while ends[0].write_all(&[1; 1000]).is_ok() {}).await;
+        assert_eq!((relayed.over_bytes, must_end), (Some(100_000), true));
+        assert_eq!(relayed.written.stdout.len(), 100_000);
+        let (relayed, must_end) =
+            self::relayed(&mut outside, |mut ends| ends[1].write_all(&[1; 100_000]).unwrap()).await;
+        assert_eq!((relayed.over_bytes, must_end), (None, false));
+    }
+
+    #[tokio::test]
+    async fn what_went_through_an_end_of_the_callers_cannot_begin_anew() {
+        let streams = Streams::default().stdout(tokio::io::sink());
+        let mut outside = Outside::new(streams, Source::Absent, 10);
+        assert!(outside.is_live());
+        let (relayed, _) = relayed(&mut outside, drop).await;
+        assert!(relayed.can_begin_anew, "nothing was written");
+        let (relayed, _) =
+            self::relayed(&mut outside, |mut ends| ends[0].write_all(b"x").unwrap()).await;
+        assert!(!relayed.can_begin_anew);
+    }
+
+    #[tokio::test]
+    async fn an_end_of_the_callers_that_fails_is_a_fault_and_ends_the_job() {
+        let (ours, theirs) = tokio::io::duplex(1);
+        drop(theirs);
+        let mut outside = Outside::new(Streams::default().stdout(ours), Source::Absent, 1 << 20);
+        let (relayed, must_end) =
+            relayed(&mut outside, |mut ends| while ends[0].write_all(&[1; 1000]).is_ok() {}).await;
+        assert!(must_end);
+        assert!(matches!(relayed.failed, Some(Fault::Stream { stream: "standard output", .. })));
+    }
+
+    #[tokio::test]
+    async fn a_job_that_reads_nothing_keeps_nobody_waiting() {
+        let (ours, _theirs) = tokio::io::duplex(1);
+        let mut outside = Outside::new(Streams::default().stdin(ours), Source::Absent, 10);
+        let (relayed, must_end) = relayed(&mut outside, drop).await;
+        assert!(!must_end && relayed.failed.is_none());
+    }
+}

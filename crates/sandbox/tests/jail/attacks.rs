@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::null_mut;
 use std::time::Duration;
 
-use lazaret_sandbox::job::JobKind;
+use lazaret_sandbox::job::{JobKind, TimeOfDay};
 use lazaret_sandbox::layer::Layer;
 use lazaret_sandbox::memfd;
 use libc as c;
@@ -27,17 +27,20 @@ pub(crate) struct Case {
     pub(crate) before_seal: Option<fn() -> i32>,
     pub(crate) attack: fn(&'static [u8]) -> i32,
     pub(crate) cpu_limit: Option<Duration>,
+    /// Whether it has standard streams, and may ask for the time.
+    pub(crate) streams: Option<TimeOfDay>,
     /// The line of the log that says it held.
     pub(crate) ends: &'static str,
 }
 
-const PLAIN: Case = Case {
+pub(crate) const PLAIN: Case = Case {
     name: "",
     kind: JobKind::Execute,
     left_out: &[],
     before_seal: None,
     attack: |_| HELD,
     cpu_limit: None,
+    streams: None,
     ends: "exited 0",
 };
 
@@ -58,7 +61,7 @@ const fn looking(name: &'static str, look: fn() -> i32) -> Case {
     Case { name, before_seal: Some(look), left_out: NO_FILTERS, ..PLAIN }
 }
 
-const KILLED: &str = "killed 31";
+pub(crate) const KILLED: &str = "killed 31";
 
 /// All of them.
 pub(crate) const CASES: &[Case] = &[
@@ -242,11 +245,11 @@ fn replace_text(text: &'static [u8]) -> i32 {
 }
 
 /// The status for a call that should never have come back.
-fn got(done: i64) -> i32 {
+pub(crate) fn got(done: i64) -> i32 {
     if done == -1 { BROKEN + 1 } else { BROKEN }
 }
 
-fn refused_unless(holds: bool) -> i32 {
+pub(crate) fn refused_unless(holds: bool) -> i32 {
     if holds { HELD } else { BROKEN }
 }
 
@@ -262,7 +265,7 @@ fn unless_enomem(done: i64) -> i32 {
     unless_errno(done, &[c::ENOMEM])
 }
 
-fn raw(number: i64, a: [i64; 6]) -> i64 {
+pub(crate) fn raw(number: i64, a: [i64; 6]) -> i64 {
     // SAFETY: the whole process is made to be attacked; nothing after the call relies on it.
     unsafe { c::syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]) }
 }

@@ -11,6 +11,7 @@ mod levels;
 mod lifetimes;
 mod play;
 mod roles;
+mod streams;
 mod work;
 
 use std::process::ExitCode;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     let cases = || {
         let attacks = attacks::CASES.iter().map(|case| case.name);
         attacks
+            .chain(streams::CASES.iter().map(|case| case.name))
             .chain(levels::CASES.iter().map(|case| case.name))
             .chain(lifetimes::NAMES)
             .chain(cgroups::NAMES)

@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::{attacks, cgroups, levels, lifetimes};
+use crate::{attacks, cgroups, levels, lifetimes, streams};
 
 /// Longer than any case takes on any machine; a case that takes longer has hung.
 const PATIENCE: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
@@ -94,7 +94,8 @@ pub(crate) fn play(identity: &Identity, name: &str) -> Outcome {
             false => Outcome::Failed(format!("expected {:?}, the log says:\n{log}", case.refusal)),
         };
     }
-    let case = attacks::CASES.iter().find(|case| case.name == name).expect("a listed case");
+    let case = attacks::CASES.iter().chain(streams::CASES).find(|case| case.name == name);
+    let case = case.expect("a listed case");
     let mut worker = identity.start(&["worker", name]);
     let log = read_log(&mut worker);
     judge(&log, case.ends)

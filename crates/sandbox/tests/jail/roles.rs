@@ -18,13 +18,14 @@ use lazaret_sandbox::worker::{self, Policy, WorkerJail};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::attacks::{self, Case};
-use crate::{cgroups, levels, work};
+use crate::{cgroups, levels, streams, work};
 
 /// Plays the role.
 pub(crate) fn run(arguments: &[String]) -> ! {
     match arguments {
         [role, name] if role == "worker" => {
-            let case = attacks::CASES.iter().find(|case| case.name == name);
+            let mut cases = attacks::CASES.iter().chain(streams::CASES);
+            let case = cases.find(|case| case.name == name);
             play_case(case.expect("a listed case"), Level::Strict);
         }
         [role, name] if role == "level" => {
@@ -45,6 +46,7 @@ fn play_case(case: &'static Case, level: Level) {
     let Some((jail, timer)) = confine(case.left_out, level) else { return };
     let (ours, theirs) = UnixStream::pair().expect("a socket pair");
     work::in_the_worker(&ours);
+    let _held = case.streams.map(|_| work::give_streams(&ours));
     match fork_job(&jail).expect("a job") {
         Forked::Job(start) => play_job(case, start, theirs.into()),
         Forked::Worker(child) => {
@@ -117,7 +119,7 @@ fn play_job(case: &Case, start: JobStart, channel: OwnedFd) -> ! {
         cpu: Duration::ZERO,
         stack_bytes: 1 << 20,
         file_bytes: if case.kind == JobKind::Prepare { 1 << 20 } else { 0 },
-        descriptors: 4,
+        descriptors: job::STDERR as u32,
         processes: 0,
     };
     let Ok(mut jail) = job::confine(start, case.kind, channel) else {
@@ -129,11 +131,18 @@ fn play_job(case: &Case, start: JobStart, channel: OwnedFd) -> ! {
         tell_that_it_begins(&jail);
         job::end(early());
     }
+    let streams = case.streams.map(|time| {
+        let streams = work::take_streams(&jail);
+        jail.keep_streams(streams, time).expect("streams in their places")
+    });
     let text = attacks::map_text();
     jail.seal(&Seal { text: &[text], clocks: Clocks::Removed }).expect("sealed");
     jail.enter_final_filter().expect("the final filter");
     tell_that_it_begins(&jail);
-    job::end((case.attack)(text))
+    let status = (case.attack)(text);
+    // A descriptor cannot be closed under the final list.
+    std::mem::forget(streams);
+    job::end(status)
 }
 
 /// So that a job which died on its way into the jail is not taken for one that was stopped.

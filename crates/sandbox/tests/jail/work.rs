@@ -10,13 +10,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
-use lazaret_sandbox::job::JobJail;
+use lazaret_sandbox::job::{JobJail, Streams};
 use lazaret_sandbox::memfd::{self, Mapped};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use crate::streams::INPUT;
 
 const CONTENT: &[u8] = b"an artifact";
 
@@ -51,6 +54,35 @@ fn send(channel: &UnixStream, file: &OwnedFd) {
     assert!(attached.push(SendAncillaryMessage::ScmRights(&descriptors)));
     let sent = sendmsg(channel, &[IoSlice::new(b"work")], &mut attached, SendFlags::NOSIGNAL);
     assert_eq!(sent, Ok(4));
+}
+
+/// Sends the job its ends of pipes, with something to read, and gives the other ends of what it writes.
+pub(crate) fn give_streams(channel: &UnixStream) -> [OwnedFd; 2] {
+    let pipe = || pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
+    let ((stdin, fills), (out, stdout), (err, stderr)) = (pipe(), pipe(), pipe());
+    rustix::io::write(&fills, INPUT).expect("room in a pipe");
+    let descriptors = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    let mut attached = SendAncillaryBuffer::new(&mut space);
+    assert!(attached.push(SendAncillaryMessage::ScmRights(&descriptors)));
+    let sent = sendmsg(channel, &[IoSlice::new(b"more")], &mut attached, SendFlags::NOSIGNAL);
+    assert_eq!(sent, Ok(4));
+    [out, err]
+}
+
+/// The job's ends.
+pub(crate) fn take_streams(jail: &JobJail) -> Streams {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    let mut attached = RecvAncillaryBuffer::new(&mut space);
+    let (mut message, flags) = ([0; 4], RecvFlags::CMSG_CLOEXEC);
+    let room = &mut [IoSliceMut::new(&mut message)];
+    recvmsg(jail.channel(), room, &mut attached, flags).expect("a message");
+    let mut descriptors = attached.drain().flat_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(files) => files.collect::<Vec<_>>(),
+        _ => Vec::new(),
+    });
+    let mut next = || descriptors.next().expect("a pipe");
+    Streams { stdin: Some(next()), stdout: next(), stderr: next() }
 }
 
 /// The job's part, before it is sealed: take the file, map it, close it.
