@@ -37,10 +37,10 @@ static int write_without_end(u8 *room)
 
 static int lie(struct order *order, u32 which)
 {
-    static const char lengths[] = "\3\x1f\0\0\0\2"
+    /* Only of the artifact: what it says of its code and of its heap may make its own code refused. */
+    static const char lengths[] = "\3\x0d\0\0\0\2"
                                   "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"
-                                  "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"
-                                  "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01";
+                                  "\x01\x01";
     if (which == 0)
         claim(order);
     else
