@@ -6,6 +6,8 @@ use lazaret_wire::{
     claim::Inspection,
     frame::{FromWorker, ToWorker, decode, encode},
     greeting::{Hello, Start, decode_greeting, encode_greeting},
+    program::WasiStart,
+    sequence,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -29,6 +31,16 @@ fuzz_target!(|bytes: &[u8]| {
     {
         assert_eq!(decode_greeting(&frame), Ok(hello));
     }
+    if let Some(start) = WasiStart::decode(bytes) {
+        let bytes = start.encode().expect("it was encoded");
+        assert_eq!(WasiStart::decode(&bytes), Some(start));
+    }
+    if let Some(calls) = sequence::decode_calls(bytes)
+        && let Some(bytes) = sequence::encode_calls(&calls)
+    {
+        assert_eq!(sequence::decode_calls(&bytes), Some(calls));
+    }
+    let _ = sequence::decode_ends(bytes, 16);
     if let Some(inspection) = Inspection::decode(bytes) {
         let bytes = inspection.encode().expect("it was encoded");
         assert_eq!(Inspection::decode(&bytes), Some(inspection));

@@ -173,6 +173,16 @@ fn every_limit_has_a_refusal_of_its_own() {
         let object = object(&folder.run(&[&["--json"], &arguments[..]].concat()));
         assert_eq!((&object["verdict"], &object["kind"]), (&"refused".into(), &kind.into()));
     }
+    // What nobody could have is refused for the limit and not for want of memory on this machine.
+    let huge = [
+        ("huge-memory.wat", "(memory 65536)", "memory-limit"),
+        ("huge-table.wat", "(table 4294967295 funcref)", "table-limit"),
+    ];
+    for (name, part, kind) in huge {
+        let wat = format!(r#"(module {part} (func (export "f")))"#);
+        let object = object(&folder.run(&["--json", &put(name, &wat), "--invoke", "f"]));
+        assert_eq!((&object["verdict"], &object["kind"]), (&"refused".into(), &kind.into()));
+    }
     let passed = folder.run(&["--output-max", "1500", &flood]);
     assert_eq!(passed.stdout.len(), 1500, "what there is room for is written");
 }

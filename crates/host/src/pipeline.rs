@@ -34,6 +34,9 @@ use crate::{
     worker::Urgency,
 };
 
+/// What an element of a table takes, and as much again while the table grows.
+const TABLE_ELEMENT_BYTES: u64 = 32;
+
 /// Code that is to be prepared, and under which limits.
 #[derive(Clone)]
 pub(crate) struct Wanted {
@@ -158,7 +161,9 @@ async fn attempt(host: &Shared, call: &Call, artifact: &Artifact) -> (Ran, Relay
         work::Input::Wasi(wasi) => wasi.tmp_bytes_max,
         _ => 0,
     };
-    let mut limits = call.limits.for_execute(&call.params, tmp_bytes);
+    let table_bytes = u64::from(call.params.table_elements_max) * TABLE_ELEMENT_BYTES;
+    let mut limits =
+        call.limits.for_execute(&call.params, tmp_bytes.saturating_add(table_bytes));
     limits.wall_micros = call.wall.map_or(limits.wall_micros, wall_micros);
     let work = Work::Execute(Execute {
         artifact: artifact.number,

@@ -174,15 +174,6 @@ pub(crate) fn refusal(error: ExecuteError, params: &params::Params) -> Result<Re
     })
 }
 
-/// Why an artifact of a program that was just made cannot be instantiated: its code is like that.
-pub(crate) fn of_instantiation(error: &ExecuteError) -> Claim {
-    let reason = with_causes(error);
-    match error {
-        ExecuteError::WrongEngine | ExecuteError::MachineMemory { .. } => Claim::Unable(reason),
-        _ => Claim::Refused(Refusal::Code { step: CodeStep::Instantiate, reason }),
-    }
-}
-
 /// Why code did not become an artifact.
 pub(crate) fn of_preparation(error: PrepareError) -> Claim {
     use PrepareError as E;

@@ -54,7 +54,8 @@ pub(crate) fn load(
     Box::new(Loaded { instance, _program: program, _own_engine: own_engine })
 }
 
-/// Loads what was compiled and makes an instance, to see that both can be done. Unlike the code of a
+/// Loads what was compiled, to see that it can be. No instance is made: what that takes are tables and memory
+/// under the limits of a call, and want of it here would be no fault of the code. Unlike the code of a
 /// parachain validation function, a program's `start` function does not run before its first call.
 pub(crate) fn check(
     jail: &JobJail,
@@ -63,13 +64,8 @@ pub(crate) fn check(
     artifact: OwnedFd,
 ) {
     let program = or_unable(jail, claims::load_program(engine, File::from(artifact), params));
-    match Instance::new(engine, &program, params) {
-        // Neither is dropped, as the job ends without returning.
-        Ok(instance) => std::mem::forget((instance, program)),
-        // A segment is outside of its memory or table: so every call will say.
-        Err(ExecuteError::Trap { .. }) => std::mem::forget(program),
-        Err(error) => end(jail, &[], claims::of_instantiation(&error)),
-    }
+    // Not dropped, as the job ends without returning.
+    std::mem::forget(program);
 }
 
 /// Gives the program what it is to see, closes the last doors, and calls it.
