@@ -162,8 +162,7 @@ async fn attempt(host: &Shared, call: &Call, artifact: &Artifact) -> (Ran, Relay
         _ => 0,
     };
     let table_bytes = u64::from(call.params.table_elements_max) * TABLE_ELEMENT_BYTES;
-    let mut limits =
-        call.limits.for_execute(&call.params, tmp_bytes.saturating_add(table_bytes));
+    let mut limits = call.limits.for_execute(&call.params, tmp_bytes.saturating_add(table_bytes));
     limits.wall_micros = call.wall.map_or(limits.wall_micros, wall_micros);
     let work = Work::Execute(Execute {
         artifact: artifact.number,
