@@ -29,7 +29,6 @@ use arguments::Run;
 pub(crate) use asked::{Asked, read_code};
 
 pub(crate) async fn run(global: &Global, verb: &Run) -> Result<ExitCode, Failure> {
-    let asked = Asked::read(verb)?;
     let places = verb.bundles.places();
     let processors = thread::available_parallelism().map_or(1, usize::from);
     let workers = match (&verb.many.each, verb.many.workers) {
@@ -38,7 +37,10 @@ pub(crate) async fn run(global: &Global, verb: &Run) -> Result<ExitCode, Failure
         // Runs beside each other would spread each other's times.
         (None, None) => 1,
     };
-    let host = host(global, workers).await?;
+    // The host's first worker starts while the program is read.
+    let (host, asked) = tokio::join!(host(global, workers), async { Asked::read(verb) });
+    // Who named a wrong file hears of that before anything of the machine.
+    let (asked, host) = (asked?, host?);
     match (&verb.many.each, verb.many.repeat) {
         (Some(files), _) => batch::run((asked, &places), &host, files, workers).await,
         (None, Some(times)) => repeat::run(global, (&asked, &places), &host, times, workers).await,
