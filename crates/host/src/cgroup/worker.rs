@@ -150,7 +150,7 @@ mod tests {
         memory.limit(1 << 30).unwrap();
         let written = |name| fs::read_to_string(jobs.file(name)).unwrap();
         assert_eq!(written("memory.max"), ((1 << 30) + JOB_OVERHEAD_BYTES).to_string());
-        assert_eq!((written("memory.oom.group"), written("pids.max")), ("1".into(), "4".into()));
+        assert_eq!((written("memory.oom.group"), written("pids.max")), ("1".into(), "6".into()));
         assert_eq!(memory.oom_kill(), OomKill::None, "counted before this job");
         fs::write(jobs.file("memory.events"), "oom 4\noom_kill 4\n").unwrap();
         assert_eq!(memory.oom_kill(), OomKill::OwnLimit);
