@@ -3,7 +3,7 @@
 use std::{io::Write, process::ExitCode};
 
 use lazaret::{
-    Answer, Doubt, Refusal, Security, Usage, Verdict,
+    Answer, CodeStep, Doubt, Refusal, Security, Usage, Verdict,
     program::{Ran, Returned, Value as Number},
 };
 use serde_json::{Map, Value, json};
@@ -86,6 +86,9 @@ fn remedy<T>(verdict: &Verdict<T>, usage: &Usage) -> String {
             }
             Refusal::StackLimit { .. } => " (--stack-values raises it)".into(),
             Refusal::OutputTooLarge { .. } => " (--output-max raises it)".into(),
+            Refusal::Code { step: CodeStep::Interface, .. } => {
+                " (--stub-imports lets unknown ones trap when they are called)".into()
+            }
             _ => String::new(),
         },
         Verdict::Inconclusive(Doubt::WallLimit { .. }) => {
