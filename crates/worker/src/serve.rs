@@ -86,10 +86,8 @@ impl Worker {
     fn idle(&mut self) -> io::Result<()> {
         let mut may_refill = true;
         while !self.standby.wait_with(self.host.as_fd(), self.jail.namespace_end())? {
-            if may_refill {
-                self.refill();
-            }
-            may_refill = false;
+            // What came may be a copy that is there now, for which nothing is to be made.
+            may_refill = may_refill && !self.refill();
         }
         Ok(())
     }
@@ -173,20 +171,23 @@ impl Worker {
         Ok(HandedOver { job, begin, readiness, artifact })
     }
 
-    /// Sees to it that jobs wait. What fails here is tried again, and reported, when work is there.
-    fn refill(&mut self) {
-        if self.standby.lacks_idle()
-            && let Ok(job) = self.fork(self.kind())
-        {
+    /// Sees to it that jobs wait, and says whether it made any. What fails here is tried again, and reported,
+    /// when work is there.
+    fn refill(&mut self) -> bool {
+        let lacks_idle = self.standby.lacks_idle();
+        if lacks_idle && let Ok(job) = self.fork(self.kind()) {
             self.standby.keep_idle(job);
         }
-        let Some((load, artifact)) = self.standby.lacks_template() else { return };
-        let artifact = artifact.try_clone_to_owned();
-        if let Ok(artifact) = artifact
+        let ordered = self.standby.order_copy();
+        let Some((load, artifact)) = self.standby.lacks_template() else {
+            return lacks_idle || ordered;
+        };
+        if let Ok(artifact) = artifact.try_clone_to_owned()
             && let Ok(template) = self.fork_template(load, artifact.as_fd())
         {
             self.standby.keep_template(template);
         }
+        true
     }
 
     fn kind(&self) -> JobKind {

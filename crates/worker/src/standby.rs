@@ -166,13 +166,14 @@ impl Standby {
         self.idle = Some(job);
     }
 
-    /// What a template should load now, and the artifact. One that is there is told to copy itself.
-    pub(crate) fn lacks_template(&mut self) -> Option<(Load, BorrowedFd<'_>)> {
-        if let Some((template, _)) = &mut self.template {
-            template.order();
-            return None;
-        }
-        let (last, artifact) = self.last.as_ref()?;
+    /// Has the template make a copy, if there is a template without one, and says whether it had.
+    pub(crate) fn order_copy(&mut self) -> bool {
+        self.template.as_mut().is_some_and(|(template, _)| template.order())
+    }
+
+    /// What a template should load now, and the artifact, if there should be one and is none.
+    pub(crate) fn lacks_template(&self) -> Option<(Load, BorrowedFd<'_>)> {
+        let (last, artifact) = self.last.as_ref().filter(|_| self.template.is_none())?;
         let artifact = artifact.as_ref().filter(|_| self.templates_lost < TEMPLATES_LOST_MAX)?;
         Some((last.load.clone(), artifact.as_fd()))
     }

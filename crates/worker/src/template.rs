@@ -46,14 +46,16 @@ impl Template {
         }
     }
 
-    /// Sees to it that a copy is made. One that cannot be ordered now is ordered the next time.
-    pub(crate) fn order(&mut self) {
-        if let Copy::Absent = self.copy
-            && let Ok((ours, theirs)) = hand_over::channel_of_a_copy()
+    /// Sees to it that a copy is made, and says whether that took an order. One that cannot be ordered now is
+    /// ordered the next time.
+    pub(crate) fn order(&mut self) -> bool {
+        let Copy::Absent = self.copy else { return false };
+        if let Ok((ours, theirs)) = hand_over::channel_of_a_copy()
             && hand_over::give(self.job.channel.as_fd(), &Order::Copy, &[theirs.as_fd()]).is_ok()
         {
             self.copy = Copy::Ordered(ours);
         }
+        true
     }
 
     /// The copy, if there is one now or after this time.
