@@ -11,6 +11,7 @@ use wasmtime::{Config, Linker, Module, OptLevel, WasmFeatures};
 
 use crate::artifact::{Artifact, LoadError};
 use crate::compressed;
+use crate::cpu::Cpu;
 use crate::imports::{self, State};
 use crate::params::Params;
 use crate::program::{Open, Program};
@@ -30,6 +31,12 @@ const MEMORY_RESERVATION_BYTES: u64 = 1 << 32;
 /// Wasmtime does so only if the image is not mostly holes: a module may put one byte at each end of
 /// 4 GiB, and would otherwise make an artifact of 4 GiB.
 const DENSE_IMAGE_BYTES: u64 = 256 << 20;
+
+/// Naming a target, even the host's own, keeps Wasmtime from using whatever the host has.
+const X86_64: &str = "x86_64-unknown-linux-gnu";
+
+/// Magic number and version, and no section.
+const EMPTY_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
 /// Compiles, loads and runs code under one set of settings.
 pub struct Engine {
@@ -58,13 +65,27 @@ impl Engine {
     ///
     /// Only `stack_native_bytes_max` of the params is taken; see [`suits`](Self::suits).
     pub fn new(params: &Params) -> Result<Self, EngineError> {
+        Self::for_cpu(params, Cpu::Host)
+    }
+
+    /// The same, for code that keeps to the instructions of a CPU. Fails if this machine lacks one of
+    /// them: no code would run here.
+    ///
+    /// What a guest can see does not depend on it, which tests show with several engines in one
+    /// process; its speed does, and so does the [`fingerprint`](Self::fingerprint).
+    pub fn for_cpu(params: &Params, cpu: Cpu) -> Result<Self, EngineError> {
         let setup = |error: wasmtime::Error| EngineError::Setup { text: format!("{error:#}") };
-        let wasmtime = wasmtime::Engine::new(&settings(params)).map_err(setup)?;
+        let basic = basic_settings(params, cpu).map_err(setup)?;
+        let wasmtime = wasmtime::Engine::new(&settings(&basic)).map_err(setup)?;
+        if cpu != Cpu::Host {
+            // Wasmtime compares the CPU with its settings when there is a module, and would blame that.
+            Module::from_binary(&wasmtime, EMPTY_MODULE).map_err(setup)?;
+        }
         let mut linker = Linker::new(&wasmtime);
         imports::link(&mut linker).map_err(setup)?;
         let stack_native_bytes_max = params.stack_native_bytes_max;
-        let open = Open::new(&open_settings(params)).map_err(setup)?;
-        let metered = Open::new(open_settings(params).consume_fuel(true)).map_err(setup)?;
+        let open = Open::new(&open_settings(&basic)).map_err(setup)?;
+        let metered = Open::new(open_settings(&basic).consume_fuel(true)).map_err(setup)?;
         warm_up();
         Ok(Self { wasmtime, linker, open, metered, stack_native_bytes_max })
     }
@@ -162,8 +183,9 @@ impl Engine {
 }
 
 /// What is the same for all profiles. Every proposal is off.
-fn basic_settings(params: &Params) -> Config {
+fn basic_settings(params: &Params, cpu: Cpu) -> wasmtime::Result<Config> {
     let mut config = Config::new();
+    choose(cpu, &mut config)?;
     config.wasm_features(WasmFeatures::all(), false);
     config.cranelift_nan_canonicalization(true);
     config.max_wasm_stack(params.stack_native_bytes_max as usize);
@@ -179,13 +201,26 @@ fn basic_settings(params: &Params) -> Config {
     config.wasm_backtrace_max_frames(None);
     config.native_unwind_info(false);
     config.generate_address_map(false);
-    config
+    Ok(config)
+}
+
+/// Leaves Wasmtime to find the host's instructions, or names those it may use.
+#[allow(unsafe_code)]
+fn choose(cpu: Cpu, config: &mut Config) -> wasmtime::Result<()> {
+    let Some(flags) = cpu.flags() else { return Ok(()) };
+    config.target(X86_64)?;
+    for flag in flags {
+        // SAFETY: `cranelift_flag_enable` asks that the flag breaks none of Wasmtime's assumptions.
+        // These let instructions be used, and Wasmtime runs no code for those that the host lacks.
+        unsafe { config.cranelift_flag_enable(flag) };
+    }
+    Ok(())
 }
 
 /// For parachain validation functions. Validation proper is done before, with exactly the features
 /// of the params. Wasmtime is told the most that can be allowed, so that one engine serves all params.
-fn settings(params: &Params) -> Config {
-    let mut config = basic_settings(params);
+fn settings(basic: &Config) -> Config {
+    let mut config = basic.clone();
     config.wasm_features(
         WasmFeatures::MUTABLE_GLOBAL
             | WasmFeatures::FLOATS
@@ -198,8 +233,8 @@ fn settings(params: &Params) -> Config {
 }
 
 /// For plain and WASI programs, again with the most that can be allowed.
-fn open_settings(params: &Params) -> Config {
-    let mut config = basic_settings(params);
+fn open_settings(basic: &Config) -> Config {
+    let mut config = basic.clone();
     config.wasm_features(
         WasmFeatures::MUTABLE_GLOBAL
             | WasmFeatures::FLOATS

@@ -16,6 +16,7 @@
 mod artifact;
 mod bulk;
 mod compressed;
+mod cpu;
 mod engine;
 mod execute;
 mod externs;
@@ -35,6 +36,7 @@ pub mod wasi;
 
 pub use artifact::{Artifact, LoadError};
 pub use compressed::{COMPRESSED_PREFIX, DecompressError};
+pub use cpu::Cpu;
 pub use engine::{Engine, EngineError};
 pub use execute::{EXPORTS_LISTED_MAX, ExecuteError};
 pub use externs::{ExternKind, ImportTreatment, InspectedExport, InspectedImport};

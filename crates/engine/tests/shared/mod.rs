@@ -4,6 +4,7 @@
 #![allow(dead_code)] // Each test file uses its own part.
 
 pub(crate) mod caller;
+pub(crate) mod operators;
 pub(crate) mod programs;
 
 use std::cell::RefCell;

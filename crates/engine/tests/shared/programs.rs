@@ -29,7 +29,10 @@ pub(crate) struct Loaded {
 }
 
 pub(crate) fn load(code: &[u8], params: &Params) -> Loaded {
-    let engine = Engine::new(params).expect("the engine starts on this machine");
+    load_by(Engine::new(params).expect("the engine starts on this machine"), code, params)
+}
+
+pub(crate) fn load_by(engine: Engine, code: &[u8], params: &Params) -> Loaded {
     let prepared = engine.prepare(code, params, &CodeLimits::default());
     let artifact = prepared.expect("the code prepares").artifact;
     // SAFETY: `artifact` comes from `prepare` in the same process; nobody else has the memfd.
