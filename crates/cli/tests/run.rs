@@ -9,7 +9,7 @@ use std::{
 };
 
 use support::{
-    descendants, ends_within, held,
+    descendants, held,
     programs::{self, ADD, Folder, REVERSE, fed, object, text},
 };
 
@@ -236,7 +236,8 @@ fn an_interrupted_run_leaves_no_process() {
     rustix::process::kill_process(interrupted, rustix::process::Signal::INT).expect("it is there");
     child.wait().expect("it ends");
     for (process, handle) in processes {
-        assert!(ends_within(&handle, support::STUCK_AFTER), "{process:?} is left");
+        let ended = support::process_ends_within(&process, &handle, support::STUCK_AFTER);
+        assert!(ended, "{process:?} is left");
     }
     assert!(descendants(pid).is_empty());
 }
