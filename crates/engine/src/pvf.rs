@@ -18,11 +18,8 @@ use crate::imports::log::LogSink;
 use crate::imports::{ALLOCATION_BYTES_MAX, Guest, Heap, Refusal, State};
 use crate::params::Params;
 use crate::prepare::STACK_BYTES_MARGIN;
+use crate::room::Room;
 use crate::trap::{Ending, classify};
-
-/// Stack for what comes between [`Room::enter`] and the call: an order is received, an input
-/// mapped, a filter installed.
-const STACK_BYTES_BEFORE: usize = 1024 * 1024;
 
 /// What a block is validated with.
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +140,7 @@ impl Instance {
 
     /// Room on the stack for a call and for what leads to it.
     pub fn room(&self) -> Room {
-        Room(self.stack_bytes + STACK_BYTES_BEFORE)
+        Room::of(self.stack_bytes)
     }
 
     /// Runs the `start` function and validates one block.
@@ -164,17 +161,6 @@ impl Instance {
         let (pointer, length) = pieces.write(&mut store, before_input)?;
         let returned = entry.call(&mut store, (pointer, length)).map_err(|error| end(&error))?;
         reply(store, memory, returned)
-    }
-}
-
-/// A stack on which a call needs none of its own.
-#[derive(Clone, Copy, Debug)]
-pub struct Room(usize);
-
-impl Room {
-    /// Makes the stack and runs on it.
-    pub fn enter<R>(self, run: impl FnOnce() -> R) -> R {
-        stacker::grow(self.0, run)
     }
 }
 

@@ -83,12 +83,15 @@ pub(crate) fn template(
     }
     // What is mapped is enough.
     or_unable(&jail, jail.close_all_but_channel());
-    match &loaded {
-        // Its stack is made once, and not by each copy.
-        Loaded::Guest(guest) if let Ok(instance) = &guest.instance => {
-            instance.room().enter(|| copies(jail, loaded))
-        }
-        _ => copies(jail, loaded),
+    let room = match &loaded {
+        Loaded::Guest(guest) => guest.instance.as_ref().ok().map(pvf::Instance::room),
+        Loaded::Program(program) => program.room(),
+        Loaded::Native(..) => None,
+    };
+    match room {
+        // The stack is made once, and not by each copy.
+        Some(room) => room.enter(|| copies(jail, loaded)),
+        None => copies(jail, loaded),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{fs::File, os::fd::OwnedFd};
 
 use lazaret_engine::{
-    Engine, ExecuteError,
+    Engine, ExecuteError, Room,
     program::{Call, Entry, Input, Instance, Output, Program, Value},
 };
 use lazaret_sandbox::{
@@ -31,6 +31,13 @@ pub(crate) struct Loaded {
     /// Both are there until the job ends.
     _program: Program,
     _own_engine: Option<Engine>,
+}
+
+impl Loaded {
+    /// Room on the stack for its call, if it can be called.
+    pub(crate) fn room(&self) -> Option<Room> {
+        self.instance.as_ref().ok().map(Instance::room)
+    }
 }
 
 /// Maps the artifact and makes an instance, which runs nothing of the guest's.

@@ -13,6 +13,7 @@ use crate::execute::ExecuteError;
 use crate::instrument::START;
 use crate::params::{Params, Profile};
 use crate::prepare::STACK_BYTES_MARGIN;
+use crate::room::Room;
 use crate::stack::{MEMORY, STACK, TICKS};
 use crate::wasi::{Context, World};
 
@@ -75,6 +76,11 @@ impl Instance {
         self.store.data_mut().wasi = Context::new(world);
     }
 
+    /// Room on the stack for a call and for what leads to it.
+    pub fn room(&self) -> Room {
+        Room::of(self.stack_bytes)
+    }
+
     /// Runs the `start` function if this is the first call, and what is asked for.
     ///
     /// An instance may be called again, which is for whoever wants its state; a call that trapped
@@ -84,7 +90,7 @@ impl Instance {
         let limiter = &mut self.store.data_mut().limiter;
         (limiter.pages_refused, limiter.elements_refused) = (None, None);
         // A job's own stack may be small; see `pvf::Instance::new`.
-        stacker::grow(self.stack_bytes, || match call.entry {
+        stacker::maybe_grow(self.stack_bytes, self.stack_bytes, || match call.entry {
             Entry::Command => self.command(),
             Entry::Export { name, input } => entry::export(self, name, input),
         })
