@@ -2,9 +2,9 @@
 //!
 //! Called by the worker, one job at a time. The legacy `clone` rather than `clone3`, because a
 //! seccomp filter sees the flags of the first in a register, and of the second only a pointer:
-//! the worker's filter allows exactly these flags, so nothing in the worker can make a thread or
-//! a namespace. Only where the host has a control group to
-//! give is it `clone3`, which alone has CLONE_INTO_CGROUP, with its arguments at one address that
+//! the worker's filter allows exactly these flags and, because templates are behind it too, those of a
+//! copy, so nothing in the worker can make a thread or a namespace. Only where the host has a control group
+//! to give is it `clone3`, which alone has CLONE_INTO_CGROUP, with its arguments at one address that
 //! the filter knows, in a page that is sealed (`sys::CloneArgs`).
 //!
 //! A job that has loaded its work can be a *template*: it copies itself for each call
@@ -17,7 +17,7 @@
 //! first in it, and the first of a namespace cannot use CLONE_PARENT; a copy in one of its own would need
 //! a template with CAP_SYS_ADMIN. As it is, neither the worker nor a job has any capability. What a
 //! namespace for each job did besides, to take its children along when it died, is done by there being no
-//! children: RLIMIT_NPROC is 0 and no list of system calls has a fork.
+//! children: RLIMIT_NPROC is 0, and no list of system calls of a job but a template's has a fork.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

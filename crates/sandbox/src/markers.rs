@@ -1,9 +1,7 @@
 //! Exit statuses that say why a job ended when it could not say so itself.
 //!
-//! A job is pid 1 of its namespace: a signal it sends itself is ignored unless it has an action
-//! for it, so `abort()` would end in a confusing SIGSEGV. And Wasmtime, on a fault that is not
-//! Wasm's, restores the previous action by `rt_sigaction`, which the final filter kills. So the
-//! worker calls [`install`] once at its start, *before* it makes a Wasmtime engine: Wasmtime
+//! Wasmtime, on a fault that is not Wasm's, restores the previous action by `rt_sigaction`, which the
+//! final filter kills. So the worker calls [`install`] once at its start, *before* it makes a Wasmtime engine: Wasmtime
 //! then finds our actions as the previous ones, which it calls directly.
 //!
 //! A marker is a claim of the job like any other status: a guest that has taken the job over

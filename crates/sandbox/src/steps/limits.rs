@@ -44,7 +44,7 @@ pub(crate) fn limit_worker(file_bytes_max: u64) -> Step {
 pub(crate) fn limit_job(limits: &crate::job::JobLimits) -> Step {
     for (resource, most) in [
         (Resource::Data, limits.memory_bytes),
-        // Soft is hard: at the soft limit comes SIGXCPU, which pid 1 of a namespace ignores.
+        // Soft is hard: at the soft limit comes SIGXCPU, which a process may ignore.
         (Resource::Cpu, cpu_seconds(limits)),
         (Resource::Stack, limits.stack_bytes),
         (Resource::Fsize, limits.file_bytes),
