@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    os::unix::fs::MetadataExt,
+    os::unix::{fs::MetadataExt, process::parent_id},
     path::{Path, PathBuf},
 };
 
@@ -12,8 +12,8 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use crate::freed_memory;
 
-/// How much memory may have come on: noise of allocators.
-const MEMORY_BYTES_MAX: u64 = 1 << 20;
+/// How much memory may have come on: noise of allocators, which a busy machine makes more of.
+const MEMORY_BYTES_MAX: u64 = 4 << 20;
 /// What every machine has and no attack may change.
 const MACHINE: &[&str] = &[
     "/etc/shadow",
@@ -133,6 +133,7 @@ fn memory_files() -> BTreeMap<u64, String> {
 
 /// A process of this program.
 struct Process {
+    name: String,
     pid: u32,
     parent: u32,
 }
@@ -141,20 +142,26 @@ struct Process {
 /// ordinary worker is among that: no two calls here are alike.
 pub(crate) fn left_behind(ready_max: usize) -> Vec<String> {
     let own = std::process::id();
-    let processes = processes_of_this_program();
+    let mut processes = processes_of_this_program();
+    // This program's first run may wait for the one that has the far number.
+    processes.retain(|process| ![own, parent_id()].contains(&process.pid));
     let workers: BTreeSet<_> =
         processes.iter().filter(|process| process.parent == own).map(|worker| worker.pid).collect();
     let mut ready = BTreeMap::<u32, usize>::new();
     processes
         .iter()
-        .filter(|process| process.pid != own && !workers.contains(&process.pid))
+        .filter(|process| !workers.contains(&process.pid))
         .filter(|job| {
             let is_a_workers = workers.contains(&job.parent);
             let count = ready.entry(job.parent).or_default();
             *count += 1;
             (is_a_workers && *count > ready_max) || job.parent == 1
         })
-        .map(|process| format!("process {} left behind", process.pid))
+        .map(|left| {
+            let of = processes.iter().filter(|process| process.parent == left.parent).count();
+            let (name, pid, parent) = (&left.name, left.pid, left.parent);
+            format!("process {pid} ({name}) left behind, one of {of} whose parent is {parent}")
+        })
         .collect()
 }
 
@@ -187,11 +194,12 @@ fn processes_of_this_program() -> Vec<Process> {
 fn process(pid: u32) -> Option<Process> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name stands in parentheses and may hold anything.
-    let (_, after) = stat.rsplit_once(") ")?;
+    let (before, after) = stat.rsplit_once(") ")?;
+    let name = before.split_once('(')?.1.to_owned();
     let mut fields = after.split(' ');
     let is_dead = matches!(fields.next()?, "Z" | "X");
     let parent = fields.next()?.parse().ok()?;
-    (!is_dead).then_some(Process { pid, parent })
+    (!is_dead).then_some(Process { name, pid, parent })
 }
 
 /// Private memory of this process and of its workers, in bytes.

@@ -7,6 +7,7 @@
 
 mod battery;
 mod blob;
+mod far_number;
 #[allow(unsafe_code)]
 mod freed_memory;
 mod in_prepare;
@@ -22,7 +23,7 @@ mod prepare_list;
 mod seen;
 mod stage;
 
-use std::process::ExitCode;
+use std::{error::Error, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -52,22 +53,22 @@ fn main() -> ExitCode {
     polkadot::run_if_worker();
     freed_memory::give_back_at_once();
     let arguments = Arguments::parse();
-    let ended = tokio::runtime::Runtime::new().map_err(Into::into).and_then(|runtime| {
-        runtime.block_on(async {
-            match arguments.verb {
-                Verb::Run(arguments) => one::run(&arguments).await,
-                Verb::All(arguments) => battery::run(&arguments).await,
-                Verb::Reach => one::reach().await,
-            }
-        })
-    });
-    match ended {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            let error: Box<dyn std::error::Error> = error;
-            eprintln!("attack: {error}");
-            ExitCode::from(2)
-        }
+    run(&arguments.verb).unwrap_or_else(|error| {
+        eprintln!("attack: {error}");
+        ExitCode::from(2)
+    })
+}
+
+fn run(verb: &Verb) -> Result<ExitCode, Box<dyn Error>> {
+    if let Some(ended) = far_number::run_again()? {
+        return Ok(ended);
     }
+    let held = tokio::runtime::Runtime::new()?.block_on(async {
+        match verb {
+            Verb::Run(arguments) => one::run(arguments).await,
+            Verb::All(arguments) => battery::run(arguments).await,
+            Verb::Reach => one::reach().await,
+        }
+    })?;
+    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How long a process may linger after its job's verdict.
-const LINGER_MAX: Duration = Duration::from_millis(100);
+const LINGER_MAX: Duration = Duration::from_secs(10);
 
 /// What a preparation may take; `p.c` has the same length.
 const PREPARE_CPU: Duration = Duration::from_millis(300);

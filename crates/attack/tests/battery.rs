@@ -35,7 +35,10 @@ fn words(output: &Output) -> String {
 #[test]
 fn every_row_holds_with_the_whole_jail_and_without_its_filter() {
     let Some(ended) = attack(&["all", "--short"]) else { return };
-    assert!(ended.status.success(), "{}", words(&ended));
+    let words = words(&ended);
+    let told = words.lines().filter(|line| line.contains("MISS") || line.starts_with("=="));
+    let told: Vec<_> = told.chain(words.lines().last()).collect();
+    assert!(ended.status.success(), "{}", told.join("\n"));
 }
 
 /// Ten system calls, no capability, no path, one descriptor (its channel), no metadata.
