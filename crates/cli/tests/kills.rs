@@ -34,8 +34,11 @@ const WORKERS: usize = 2;
 const LOOKS: u32 = 10;
 /// What the host's heap may have grown since then: what may be under way at one look and not at another.
 const HEAP_GROWTH_BYTES_MAX: u64 = 64 << 10;
-/// What the resident pages of the host and of its workers may each have grown.
-const GROWTH_BYTES_MAX: u64 = 1 << 20;
+/// What the resident pages of the host may have grown: its heap is counted apart, so this is what its
+/// allocator keeps for threads that a busy machine made it start.
+const HOST_GROWTH_BYTES_MAX: u64 = 16 << 20;
+/// What those of its workers may have grown.
+const WORKERS_GROWTH_BYTES_MAX: u64 = 1 << 20;
 /// The CPU limit of a guest that never ends: long enough to be found and killed.
 const ENDLESS_CPU: Duration = Duration::from_millis(20);
 /// That of a guest that ends at once, on a machine that is busy with these tests.
@@ -112,8 +115,8 @@ impl Held {
         assert_eq!(self.zombies, 0);
         for (what, now, warm, most) in [
             ("heap", self.heap_bytes, warm.heap_bytes, HEAP_GROWTH_BYTES_MAX),
-            ("host", self.host_bytes, warm.host_bytes, GROWTH_BYTES_MAX),
-            ("workers", self.workers_bytes, warm.workers_bytes, GROWTH_BYTES_MAX),
+            ("host", self.host_bytes, warm.host_bytes, HOST_GROWTH_BYTES_MAX),
+            ("workers", self.workers_bytes, warm.workers_bytes, WORKERS_GROWTH_BYTES_MAX),
         ] {
             let grown = now.saturating_sub(warm);
             assert!(grown < most, "the {what} grew by {grown} bytes");
