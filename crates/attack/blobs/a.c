@@ -96,6 +96,14 @@ static int map_artifact_shared(void)
     return last;
 }
 
+static int open_canary(struct order *order)
+{
+    char path[sizeof order->canary];
+    for (u32 i = 0; i < sizeof path; i++)
+        path[i] = (char)(order->canary[i] ^ MASK);
+    return word(open(path, 0));
+}
+
 static int open_one_of_many(u32 which, struct order *order)
 {
     switch (which) {
@@ -108,7 +116,7 @@ static int open_one_of_many(u32 which, struct order *order)
     case 6: return word(open("/dev/kmsg", 2));
     case 7: return word(open("/proc/sys/kernel/core_pattern", 1));
     case 8: return word(open("/", O_DIRECTORY));
-    default: return word(open(order->canary, 0));
+    default: return open_canary(order);
     }
 }
 

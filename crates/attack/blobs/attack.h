@@ -11,6 +11,8 @@ typedef long i64;
 
 enum { NOTHING = 2, THROUGH = 3, REFUSED = 120 };
 enum { CHANNEL_HELD_BYTES = 1 << 20 };
+/* Over every byte of a text in an order: the job holds its input more than once, and that is no find. */
+enum { MASK = 0x80 };
 
 /* What the battery writes at the beginning of the arena. */
 struct order {
@@ -20,8 +22,8 @@ struct order {
     u32 arena_len; /* set by ENTRY */
     int reply;     /* set by ENTRY */
     u32 needle_count;
-    char canary[128];     /* a file that must not be reached */
-    char needles[4][128]; /* words that must not be found */
+    u8 canary[128];     /* a file that must not be reached, masked */
+    u8 needles[4][128]; /* words that must not be found, masked */
 };
 
 static inline i64 sys(i64 n, i64 a, i64 b, i64 c, i64 d, i64 e, i64 f)

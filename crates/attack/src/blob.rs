@@ -62,6 +62,8 @@ pub(crate) struct Order<'a> {
 
 const NAME_BYTES: usize = 128;
 const NEEDLES_MAX: usize = 4;
+/// Over every byte of a text: the job holds its input more than once, and that is no find.
+const MASK: u8 = 0x80;
 
 impl Order<'_> {
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -69,9 +71,9 @@ impl Order<'_> {
         let numbers = [self.attempt, self.argument, std::process::id(), 0, 0, needles.len() as u32];
         let mut bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
         for text in [self.canary].into_iter().chain(needles.iter().map(String::as_str)) {
-            let kept = &text.as_bytes()[..text.len().min(NAME_BYTES - 1)];
-            bytes.extend_from_slice(kept);
-            bytes.resize(bytes.len() + NAME_BYTES - kept.len(), 0);
+            let kept = text.as_bytes().iter().take(NAME_BYTES - 1);
+            let padded = kept.copied().chain(std::iter::repeat(0)).take(NAME_BYTES);
+            bytes.extend(padded.map(|byte| byte ^ MASK));
         }
         bytes
     }

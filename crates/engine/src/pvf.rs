@@ -49,6 +49,8 @@ pub struct Reply {
     memory: Memory,
     output: Range<usize>,
     memory_pages: u32,
+    /// Dropping it writes to the engine, whose pages a process that ends need not copy for that.
+    _entry: Entry,
 }
 
 impl Reply {
@@ -77,10 +79,13 @@ pub struct Instance {
     start: Option<TypedFunc<(), ()>>,
     memory: Option<Memory>,
     heap_base: Option<Global>,
-    entry: Option<TypedFunc<(u32, u32), u64>>,
+    entry: Option<Entry>,
     stack_bytes: usize,
     before_input: Option<BeforeInput>,
 }
+
+/// `validate_block`.
+type Entry = TypedFunc<(u32, u32), u64>;
 
 /// Does what it likes about memory that an input is about to be written to, all of it.
 pub type BeforeInput = fn(&mut [u8]);
@@ -119,10 +124,17 @@ impl Instance {
         // A job's own stack may be small. Compiled code checks its own depth against the limit the
         // engine was built with; the margin is for host functions called at that depth.
         let stack_bytes = engine.stack_native_bytes_max() + STACK_BYTES_MARGIN;
+        let start = start(&mut store, &instance).map_err(|error| end(&error))?;
+        let memory = instance.get_memory(&mut store, "memory");
+        let heap_base = instance.get_global(&mut store, "__heap_base");
+        if let (None, Some(memory)) = (&start, memory) {
+            // Nothing can change the heap base any more. That there is none is said by the call.
+            let _ = ready_heap(&mut store, memory, heap_base);
+        }
         Ok(Self {
-            start: start(&mut store, &instance).map_err(|error| end(&error))?,
-            memory: instance.get_memory(&mut store, "memory"),
-            heap_base: instance.get_global(&mut store, "__heap_base"),
+            start,
+            memory,
+            heap_base,
             entry: instance.get_typed_func(&mut store, "validate_block").ok(),
             store,
             stack_bytes,
@@ -156,11 +168,13 @@ impl Instance {
         }
         let missing = |name| ExecuteError::MissingExport { name };
         let memory = memory.ok_or(missing("memory"))?;
-        ready_heap(&mut store, memory, heap_base)?;
+        if store.data().heap.is_none() {
+            ready_heap(&mut store, memory, heap_base)?;
+        }
         let entry = entry.ok_or(missing("validate_block"))?;
         let (pointer, length) = pieces.write(&mut store, before_input)?;
         let returned = entry.call(&mut store, (pointer, length)).map_err(|error| end(&error))?;
-        reply(store, memory, returned)
+        reply(store, (memory, entry), returned)
     }
 }
 
@@ -190,7 +204,11 @@ fn ready_heap(
     Ok(())
 }
 
-fn reply(store: Store<State>, memory: Memory, returned: u64) -> Result<Reply, ExecuteError> {
+fn reply(
+    store: Store<State>,
+    (memory, entry): (Memory, Entry),
+    returned: u64,
+) -> Result<Reply, ExecuteError> {
     let (pointer, length) = (returned as u32, (returned >> 32) as u32);
     let memory_bytes = memory.data_size(&store) as u64;
     let end = u64::from(pointer) + u64::from(length);
@@ -198,7 +216,7 @@ fn reply(store: Store<State>, memory: Memory, returned: u64) -> Result<Reply, Ex
         return Err(ExecuteError::OutputOutOfBounds { pointer, length, memory_bytes });
     }
     let memory_pages = memory.size(&store) as u32;
-    Ok(Reply { output: pointer as usize..end as usize, store, memory, memory_pages })
+    Ok(Reply { output: pointer as usize..end as usize, store, memory, memory_pages, _entry: entry })
 }
 
 fn end(error: &wasmtime::Error) -> ExecuteError {

@@ -9,7 +9,7 @@ use std::{
 use lazaret_wire::{
     evidence,
     params::Profile,
-    work::{self, Execute, Inspect, Prepare, Work},
+    work::{self, Execute, Given, Inspect, Prepare, Work},
 };
 use tokio::time::timeout_at;
 use tracing::Instrument;
@@ -164,8 +164,11 @@ async fn attempt(host: &Shared, call: &Call, artifact: &Artifact) -> (Ran, Relay
     let table_bytes = u64::from(call.params.table_elements_max) * TABLE_ELEMENT_BYTES;
     let mut limits = call.limits.for_execute(&call.params, tmp_bytes.saturating_add(table_bytes));
     limits.wall_micros = call.wall.map_or(limits.wall_micros, wall_micros);
+    let given = call.input.given();
+    let is_attached = given == Given::Attached;
     let work = Work::Execute(Execute {
         artifact: artifact.number,
+        given,
         input: call.input.form.clone(),
         params: call.params.clone(),
         limits,
@@ -175,8 +178,12 @@ async fn attempt(host: &Shared, call: &Call, artifact: &Artifact) -> (Ran, Relay
         Profile::Plain | Profile::Wasi => Asked::Run,
     };
     let blobs = || {
-        let blobs = [artifact.blob.clone(), call.input.to_blob()?];
-        let blobs = blobs.into_iter().chain(call.input.image.clone()).map(Attached::Blob);
+        let input = match is_attached {
+            true => Some(call.input.to_blob()?),
+            false => None,
+        };
+        let blobs = std::iter::once(artifact.blob.clone()).chain(input);
+        let blobs = blobs.chain(call.input.image.clone()).map(Attached::Blob);
         io::Result::Ok(blobs.collect::<Vec<_>>())
     };
     let (pool, urgency) = (&host.execute_workers, Urgency::new(call.lane));

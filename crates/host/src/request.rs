@@ -6,7 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lazaret_wire::{claim::RunEnd, evidence, work};
+use lazaret_wire::{
+    claim::RunEnd,
+    evidence,
+    work::{self, Given, INPUT_INLINE_BYTES_MAX},
+};
 
 use crate::{
     artifacts::{Origin, PrepareFacts, Purpose},
@@ -119,6 +123,14 @@ impl Input {
         let mut hasher = blake3::Hasher::new();
         self.pieces.iter().for_each(|piece| _ = hasher.update(piece));
         *hasher.finalize().as_bytes()
+    }
+
+    /// The bytes themselves if they are few, or that they will be attached.
+    pub(crate) fn given(&self) -> Given {
+        match self.len() <= INPUT_INLINE_BYTES_MAX as u64 {
+            true => Given::Inline(self.pieces.concat()),
+            false => Given::Attached,
+        }
     }
 
     pub(crate) fn to_blob(&self) -> io::Result<Blob> {

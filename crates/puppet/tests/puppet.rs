@@ -310,8 +310,12 @@ async fn a_host_without_room_for_descriptors_blames_itself() {
     })
     .await;
     is_served(&host).await;
-    let shortage = stage::Shortage::but_for(1);
-    let ended = validate(&host, Retry::Never).await;
+    let (code, mut settings) = (code(), Settings::default());
+    settings.retry = Retry::Never;
+    // Too much to stand in a frame.
+    let input = Block::encoded(vec![0; 64 << 10]);
+    let shortage = stage::Shortage::total();
+    let ended = host.validate(&code, input, &settings).await;
     drop(shortage);
     assert!(matches!(&ended, Err(Fault::Memory(error)) if is_too_many_files(error)), "{ended:?}");
     is_served(&host).await;

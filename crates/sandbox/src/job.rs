@@ -47,6 +47,7 @@ pub enum JobKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Final {
     Execute,
+    Waiting,
     Streams,
     StreamsAndClocks,
     Prepare,
@@ -118,6 +119,7 @@ pub struct JobJail {
     record: Record,
     kind: JobKind,
     list: Final,
+    is_shut: bool,
     channel: OwnedFd,
     clock_pages: Result<ClockPages, Refusal>,
     filters: Rc<Filters>,
@@ -170,7 +172,7 @@ pub fn confine(start: JobStart, kind: JobKind, channel: OwnedFd) -> Result<JobJa
         JobKind::Execute | JobKind::Template => Final::Execute,
         JobKind::Prepare => Final::Prepare,
     };
-    Ok(JobJail { record, kind, list, channel, clock_pages, filters })
+    Ok(JobJail { record, kind, list, is_shut: false, channel, clock_pages, filters })
 }
 
 impl JobJail {
@@ -301,7 +303,24 @@ impl JobJail {
     pub fn enter_final_filter(&mut self) -> Result<(), StepError> {
         self.record.apply(Layer::NoNewDescriptors, limits::refuse_descriptors)?;
         let program = self.filters.of(self.list);
-        self.record.apply(Layer::JobFilter, || filter::install(program))
+        self.record.apply(Layer::JobFilter, || filter::install(program))?;
+        self.is_shut = true;
+        Ok(())
+    }
+
+    /// The same before the job's call has come, which it can still read from its channel: of a template's
+    /// copy.
+    ///
+    /// # Errors
+    /// As [`enter_final_filter`](Self::enter_final_filter).
+    pub fn enter_final_filter_and_wait(&mut self) -> Result<(), StepError> {
+        self.list = Final::Waiting;
+        self.enter_final_filter()
+    }
+
+    /// Whether the final filter is on, or was left out on trial.
+    pub fn is_shut(&self) -> bool {
+        self.is_shut
     }
 }
 

@@ -8,7 +8,7 @@ use lazaret_wire::{
     frame::{Ending, FromWorker, Readiness, ToWorker, decode, encode},
     params::Params,
     reply::{ReplyReader, push_claim, push_log, push_output_header},
-    work::{Execute, Input, Limits, Work},
+    work::{Execute, Given, Input, Limits, Work},
 };
 
 const LIMITS: Limits = Limits {
@@ -29,7 +29,13 @@ fn run() -> ToWorker {
     let (input, params) = (Input::PvfEncoded, Params::default());
     ToWorker::Run {
         number: 1000,
-        work: Work::Execute(Execute { artifact: 7, input, params, limits: LIMITS }),
+        work: Work::Execute(Execute {
+            artifact: 7,
+            given: Given::Attached,
+            input,
+            params,
+            limits: LIMITS,
+        }),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a host asks of a worker, and a worker hands on to one job.
 //!
-//! Bytes of guests never stand in these messages: code, artifact and input are descriptors that ride
-//! along in the order each message names.
+//! Code, artifacts and all but small inputs are descriptors that ride along in the order each message
+//! names. A small input stands in the message, as bytes that nobody but the job looks into.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,10 @@ use crate::{
 
 /// The most bytes that any artifact may have: the largest of today's chain runtimes has 61 MB.
 pub const ARTIFACT_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// An input of at most this many bytes stands in the work itself; more is a descriptor.
+pub const INPUT_INLINE_BYTES_MAX: usize = 32 * 1024;
+/// The most bytes of an order without an inline input: numbers and settings.
+pub const ORDER_BYTES_MAX: usize = 4096;
 
 /// What a worker tells a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +27,17 @@ pub enum Order {
     Load(Load),
     /// Make a copy of yourself, which says a byte on its channel and waits there for its call.
     /// Descriptor: the copy's end of that channel.
-    Copy,
+    Copy(Copy),
+}
+
+/// How a copy waits for its call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Copy {
+    /// For any that its template can serve, with descriptors or without.
+    Open,
+    /// Under these limits and behind its last doors, for a call that has the same limits of a process
+    /// and whose input is inline.
+    Shut(Limits),
 }
 
 /// What a likely call is like.
@@ -38,7 +52,8 @@ pub struct Load {
 /// One piece of work. The worker hands it to a job as it is, as an [`Order`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Work {
-    /// Call an artifact once. Descriptors: the artifact, the input, and those that the input says.
+    /// Call an artifact once. Descriptors: the artifact, the input if it is not inline, and those that the
+    /// input says.
     Execute(Execute),
     /// Compile code. Descriptor: the code. The worker adds an empty memfd for the artifact when it
     /// hands the work to its job.
@@ -51,7 +66,9 @@ impl Work {
     /// How many descriptors the host attaches.
     pub fn descriptors_from_host(&self) -> usize {
         match self {
-            Self::Execute(execute) => 2 + execute.input.descriptors(),
+            Self::Execute(execute) => {
+                1 + usize::from(execute.given == Given::Attached) + execute.input.descriptors()
+            }
             Self::Prepare(_) | Self::Inspect(_) => 1,
         }
     }
@@ -72,7 +89,9 @@ pub struct Execute {
     /// Which copy of which artifact: a number that the host gives to no other, so that a job which
     /// has loaded it beforehand is known.
     pub artifact: u64,
-    /// How the input is to be read.
+    /// Where the input's bytes are.
+    pub given: Given,
+    /// How they are to be read.
     pub input: Input,
     /// The params that the artifact was prepared under, and the memory limit of this call.
     pub params: Params,
@@ -80,7 +99,16 @@ pub struct Execute {
     pub limits: Limits,
 }
 
-/// How the input descriptor's bytes become the guest's argument.
+/// Where the bytes of an input are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Given {
+    /// In the sealed memfd that rides along.
+    Attached,
+    /// Here: at most [`INPUT_INLINE_BYTES_MAX`].
+    Inline(#[serde(with = "serde_bytes")] Vec<u8>),
+}
+
+/// How the input's bytes become the guest's argument.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Input {
     /// The bytes are a SCALE-encoded `ValidationParams` and go to the guest as they are.
@@ -107,7 +135,7 @@ impl Input {
     }
 }
 
-/// The parts of `ValidationParams` that are not in the input descriptor.
+/// The parts of `ValidationParams` that are not in the input's bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PvfParts {
     /// How many of the input's first bytes are the parent head.
@@ -159,4 +187,11 @@ pub struct Limits {
     pub heap_bytes: u64,
     /// Bytes of output that the worker takes from the job.
     pub output_bytes: u32,
+}
+
+impl Limits {
+    /// Whether those that a process takes on itself are the same.
+    pub fn are_alike_for_a_process(&self, other: &Self) -> bool {
+        (self.memory_bytes, self.cpu_micros) == (other.memory_bytes, other.cpu_micros)
+    }
 }

@@ -3,32 +3,32 @@
 //!
 //! Loading runs nothing of the guest's: an instance is made, and the `start` function was taken out
 //! when the artifact was. What the artifact made final stays so while template and copy wait. With the
-//! input the last doors close, and then the guest runs.
+//! input the last doors close, and then the guest runs. Where the input is likely to come in the order
+//! itself they close before: whoever calls waits for nothing but the guest.
 
-use std::{
-    fs::File,
-    os::fd::{AsFd, OwnedFd},
-};
+use std::{fs::File, os::fd::OwnedFd};
 
 use lazaret_engine::{Artifact, Engine, ExecuteError, LogSink, pvf};
 use lazaret_sandbox::{
     ask_for_large_pages,
     fork::{Copied, copy_job},
     job::{self, JobJail},
+    layer::StepError,
     markers,
-    memfd::Mapped,
 };
 use lazaret_wire::{
     claim::{Claim, Refusal},
+    frame::encode,
     greeting::Role,
     params::{Params, Profile},
-    reply::{LOG_LINES_MAX, push_log},
-    work::{Execute, Load, Order, Work},
+    reply::{LOG_LINES_MAX, push_claim, push_log},
+    work::{Copy, Execute, Given, Input, Limits, Load, Order, Work},
 };
 
 use crate::{
     claims, hand_over,
-    job::{Runners, end, end_unable, job_limits, or_unable, own_engine, seal, write_all},
+    input::InputBytes,
+    job::{Runners, end, end_unable, job_limits, or_unable, own_engine, seal, shut, write_all},
     native::{self, Native},
     program,
 };
@@ -43,6 +43,8 @@ enum Loaded {
     Program(Box<program::Loaded>),
     /// Only of an attack. Its artifact is mapped when it is called.
     Native(Native, OwnedFd),
+    /// Only of an attack, when its artifact is mapped.
+    NativeText(Native, &'static [u8]),
 }
 
 struct Guest {
@@ -56,7 +58,7 @@ struct Guest {
 pub(crate) fn now(
     mut jail: JobJail,
     runners: Runners<'_>,
-    work: &Execute,
+    work: Execute,
     descriptors: Vec<OwnedFd>,
 ) -> ! {
     let mut descriptors = descriptors.into_iter();
@@ -78,27 +80,36 @@ pub(crate) fn template(
         job::end(markers::EXIT_ORPHANED)
     };
     let loaded = load(&mut jail, runners, &likely.params, artifact);
+    let rehearsal = rehearsal(likely);
     if let Loaded::Native(..) = &loaded {
-        copies(jail, loaded)
+        copies(jail, loaded, &rehearsal)
     }
     // What is mapped is enough.
     or_unable(&jail, jail.close_all_but_channel());
     let room = match &loaded {
         Loaded::Guest(guest) => guest.instance.as_ref().ok().map(pvf::Instance::room),
         Loaded::Program(program) => program.room(),
-        Loaded::Native(..) => None,
+        Loaded::Native(..) | Loaded::NativeText(..) => None,
     };
     match room {
         // The stack is made once, and not by each copy.
-        Some(room) => room.enter(|| copies(jail, loaded)),
-        None => copies(jail, loaded),
+        Some(room) => room.enter(|| copies(jail, loaded, &rehearsal)),
+        None => copies(jail, loaded, &rehearsal),
     }
 }
 
+/// An order like those that will come.
+fn rehearsal(likely: &Load) -> Vec<u8> {
+    let Load { params, limits } = likely.clone();
+    let given = Given::Inline(vec![0]);
+    let like = Execute { artifact: 0, given, input: Input::PvfEncoded, params, limits };
+    encode(&Order::Work(Work::Execute(like))).unwrap_or_default()
+}
+
 /// Makes a copy as often as the worker wants one.
-fn copies(jail: JobJail, loaded: Loaded) -> ! {
+fn copies(jail: JobJail, loaded: Loaded, rehearsal: &[u8]) -> ! {
     loop {
-        let Ok(Some((Order::Copy, descriptors))) = hand_over::take(jail.channel()) else {
+        let Ok(Some((Order::Copy(how), descriptors))) = hand_over::take_next(jail.channel()) else {
             job::end(markers::EXIT_ORPHANED)
         };
         let Ok([channel]) = <[OwnedFd; 1]>::try_from(descriptors) else {
@@ -106,25 +117,65 @@ fn copies(jail: JobJail, loaded: Loaded) -> ! {
         };
         match copy_job() {
             Ok(Copied::Template) => {}
-            Ok(Copied::Job) => copy(jail, loaded, channel),
+            Ok(Copied::Job) => copy((jail, loaded), channel, &how, rehearsal),
             Err(_) => job::end(markers::EXIT_NOT_CONFINED),
         }
     }
 }
 
 /// Waits for the call and calls.
-fn copy(mut jail: JobJail, loaded: Loaded, channel: OwnedFd) -> ! {
-    if jail.become_copy(channel).is_err() || hand_over::announce(jail.channel()).is_err() {
-        job::end(markers::EXIT_NOT_CONFINED)
+fn copy(
+    (mut jail, loaded): (JobJail, Loaded),
+    channel: OwnedFd,
+    how: &Copy,
+    rehearsal: &[u8],
+) -> ! {
+    let confined = jail.become_copy(channel).and_then(|()| match how {
+        Copy::Open => Ok(loaded),
+        Copy::Shut(limits) => {
+            rehearse(rehearsal);
+            shut_before(&mut jail, loaded, limits)
+        }
+    });
+    let Ok(loaded) = confined else { job::end(markers::EXIT_NOT_CONFINED) };
+    if hand_over::announce(jail.channel()).is_err() {
+        job::end(markers::EXIT_ORPHANED)
     }
-    let Ok(Some((Order::Work(Work::Execute(work)), descriptors))) = hand_over::take(jail.channel())
-    else {
+    let taken = match how {
+        Copy::Open => hand_over::take(jail.channel()),
+        Copy::Shut(_) => hand_over::read(jail.channel()).map(|order| Some((order?, Vec::new()))),
+    };
+    let Ok(Some((Order::Work(Work::Execute(work)), descriptors))) = taken else {
         job::end(markers::EXIT_ORPHANED)
     };
-    if jail.limit_call(&job_limits(&work.limits, 0)).is_err() {
+    if matches!(how, Copy::Open) && jail.limit_call(&job_limits(&work.limits, 0)).is_err() {
         job::end(markers::EXIT_NOT_CONFINED)
     }
-    call(jail, loaded, &work, descriptors)
+    call(jail, loaded, work, descriptors)
+}
+
+/// Goes the way of an order and of a claim once, so that the pages of that way are there when a call comes,
+/// and nobody waits for them.
+fn rehearse(order: &[u8]) {
+    let mut claim = Vec::with_capacity(order.len());
+    push_claim(&mut claim, &Claim::Returned { memory_pages: 0 });
+    std::hint::black_box((hand_over::order(order), claim)).0.ok();
+}
+
+/// Closes the last doors of a copy that waits for its call behind them.
+fn shut_before(jail: &mut JobJail, loaded: Loaded, limits: &Limits) -> Result<Loaded, StepError> {
+    jail.limit_call(&job_limits(limits, 0))?;
+    let loaded = match loaded {
+        Loaded::Native(native, artifact) => {
+            let text = native::map(jail, native, artifact);
+            seal(jail, Role::Execute, &[text])?;
+            Loaded::NativeText(native, text)
+        }
+        loaded => loaded,
+    };
+    or_unable(jail, jail.close_all_but_channel());
+    jail.enter_final_filter_and_wait()?;
+    Ok(loaded)
 }
 
 fn load(
@@ -153,22 +204,27 @@ fn load(
     Loaded::Guest(Box::new(Guest { instance, _artifact: artifact, _own_engine: own_engine }))
 }
 
-fn call(mut jail: JobJail, loaded: Loaded, work: &Execute, descriptors: Vec<OwnedFd>) -> ! {
+fn call(mut jail: JobJail, loaded: Loaded, mut work: Execute, descriptors: Vec<OwnedFd>) -> ! {
     let mut descriptors = descriptors.into_iter();
-    let Some(input) = descriptors.next() else {
+    let given = std::mem::replace(&mut work.given, Given::Attached);
+    let Some(bytes) = InputBytes::take(given, &mut descriptors) else {
         end_unable(&jail, "it was not handed an input");
     };
+    let bytes = or_unable(&jail, bytes);
     let guest = match loaded {
-        Loaded::Program(loaded) => program::call(jail, *loaded, work, input, descriptors),
-        Loaded::Native(native, artifact) => native::execute(jail, native, artifact.as_fd(), input),
+        Loaded::Program(loaded) => program::call(jail, *loaded, &work, &bytes, descriptors),
+        Loaded::Native(native, artifact) => {
+            let text = native::map(&jail, native, artifact);
+            let sealed = seal(&mut jail, Role::Execute, &[text]);
+            or_unable(&jail, sealed);
+            shut(&mut jail);
+            native::execute(native, text, &bytes)
+        }
+        Loaded::NativeText(native, text) => native::execute(native, text, &bytes),
         Loaded::Guest(guest) => *guest,
     };
-    let mapped = or_unable(&jail, Mapped::open(&input, u64::MAX));
-    // What is mapped is enough.
-    or_unable(&jail, jail.close_all_but_channel());
-    let filtered = jail.enter_final_filter();
-    or_unable(&jail, filtered);
-    let Some(input) = claims::pvf_input(&work.input, &mapped) else {
+    shut(&mut jail);
+    let Some(input) = claims::pvf_input(&work.input, &bytes) else {
         end_unable(&jail, "its input is shorter than the parent head in it");
     };
     match called(guest.instance, input) {

@@ -1,8 +1,9 @@
 //! Orders from a worker to its job: a message on the job's channel, descriptors attached.
 //!
 //! The channel is a stream socket pair, so that a whole reply needs no more than `write`. In the other
-//! direction goes one message to a job, and any number to a template, each small and sent at once. Two that
-//! wait are not read as one, because descriptors are attached to each (unix(7)).
+//! direction goes one message to a job, and any number to a template, each sent at once and no longer than the
+//! kernel keeps in one piece. Two that wait are not read as one, because descriptors are attached to each
+//! (unix(7)).
 
 use std::{
     io::{self, IoSliceMut},
@@ -12,9 +13,10 @@ use std::{
 
 use lazaret_wire::{
     frame::{decode, encode},
-    work::Order,
+    work::{INPUT_INLINE_BYTES_MAX, ORDER_BYTES_MAX, Order},
 };
 use rustix::{
+    buffer::spare_capacity,
     net::{
         AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, Shutdown, SocketFlags,
         SocketType, recvmsg, shutdown, socketpair, sockopt,
@@ -24,8 +26,8 @@ use rustix::{
 
 use crate::host_link;
 
-/// The most bytes of one order: numbers and settings, no guest bytes.
-const ORDER_BYTES_MAX: usize = 4096;
+/// The most bytes of an order with an input.
+const WORK_BYTES_MAX: usize = ORDER_BYTES_MAX + INPUT_INLINE_BYTES_MAX;
 
 /// A worker's end of a channel, and its job's.
 pub(crate) fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -70,7 +72,7 @@ pub(crate) fn give(
     let bytes = encode(order).map_err(io::Error::other)?;
     host_link::send(channel, &bytes, descriptors)?;
     match order {
-        Order::Load(_) | Order::Copy => Ok(()),
+        Order::Load(_) | Order::Copy(_) => Ok(()),
         // Nothing comes after work. Whoever asks for more finds the end and cannot wait for it, not
         // even before the final list: that no job waits is what tells a stall from a bad guest.
         Order::Work(_) => Ok(shutdown(channel, Shutdown::Write)?),
@@ -79,14 +81,36 @@ pub(crate) fn give(
 
 /// Job: waits for an order; `None` when the worker is gone.
 pub(crate) fn take(channel: BorrowedFd<'_>) -> io::Result<Option<(Order, Vec<OwnedFd>)>> {
-    let mut bytes = [0; ORDER_BYTES_MAX];
-    let (received, descriptors) = host_link::receive(channel, &mut bytes)?;
-    if received == 0 {
+    receive(channel, &mut vec![0; WORK_BYTES_MAX])
+}
+
+/// Template: waits for an order, which is no work.
+pub(crate) fn take_next(channel: BorrowedFd<'_>) -> io::Result<Option<(Order, Vec<OwnedFd>)>> {
+    // On the stack: what is written here is copied first, as the last copy has it too.
+    receive(channel, &mut [0; ORDER_BYTES_MAX])
+}
+
+/// Copy that is shut: waits for an order, which has no descriptor.
+pub(crate) fn read(channel: BorrowedFd<'_>) -> io::Result<Option<Order>> {
+    // Not cleared and not on the stack, whose every page would be touched: one is made for each that is
+    // written.
+    let mut bytes = Vec::with_capacity(WORK_BYTES_MAX);
+    rustix::io::retry_on_intr(|| rustix::io::read(channel, spare_capacity(&mut bytes)))?;
+    order(&bytes)
+}
+
+fn receive(channel: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Option<(Order, Vec<OwnedFd>)>> {
+    let (received, descriptors) = host_link::receive(channel, bytes)?;
+    Ok(order(&bytes[..received])?.map(|order| (order, descriptors)))
+}
+
+/// The order in a message; `None` if there was none.
+pub(crate) fn order(bytes: &[u8]) -> io::Result<Option<Order>> {
+    if bytes.is_empty() {
         return Ok(None);
     }
-    let order = decode(&bytes[..received])
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-    Ok(Some((order, descriptors)))
+    let order = decode(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    Ok(Some(order))
 }
 
 #[cfg(test)]

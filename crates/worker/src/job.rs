@@ -54,23 +54,23 @@ pub(crate) fn run(start: JobStart, channel: OwnedFd, kind: JobKind, runners: Run
     let Ok(Some((order, descriptors))) = hand_over::take(jail.channel()) else {
         job::end(markers::EXIT_ORPHANED)
     };
-    match &order {
+    match order {
         Order::Load(load) => {
             let limits = JobLimits { processes: PROCESSES_MAX, ..job_limits(&load.limits, 0) };
             limit(&mut jail, &limits);
-            execute::template(jail, runners, load, descriptors)
+            execute::template(jail, runners, &load, descriptors)
         }
-        Order::Copy => job::end(markers::EXIT_NOT_CONFINED),
+        Order::Copy(_) => job::end(markers::EXIT_NOT_CONFINED),
         Order::Work(work) => {
-            let file_bytes = match work {
+            let file_bytes = match &work {
                 Work::Prepare(prepare) => prepare.artifact_bytes_max,
                 Work::Execute(_) | Work::Inspect(_) => 0,
             };
             limit(&mut jail, &job_limits(work.limits(), file_bytes));
             match work {
                 Work::Execute(execute) => execute::now(jail, runners, execute, descriptors),
-                Work::Prepare(prepare) => run_prepare(jail, runners, prepare, descriptors),
-                Work::Inspect(inspect) => run_inspect(jail, inspect, descriptors),
+                Work::Prepare(prepare) => run_prepare(jail, runners, &prepare, descriptors),
+                Work::Inspect(inspect) => run_inspect(jail, &inspect, descriptors),
             }
         }
     }
@@ -194,6 +194,15 @@ pub(crate) fn close_the_last_doors(
 ) -> Result<(), StepError> {
     seal(jail, role, text)?;
     jail.enter_final_filter()
+}
+
+/// The same for a call whose text is sealed, if it has not been done already: what is mapped is enough.
+pub(crate) fn shut(jail: &mut JobJail) {
+    if !jail.is_shut() {
+        or_unable(jail, jail.close_all_but_channel());
+        let filtered = jail.enter_final_filter();
+        or_unable(jail, filtered);
+    }
 }
 
 /// A preparation keeps its clock: the compiler times its own passes. What it reads reaches nobody,

@@ -44,6 +44,7 @@ mod claims;
 mod execute;
 mod hand_over;
 mod host_link;
+mod input;
 mod job;
 mod layers;
 mod native;

@@ -56,21 +56,17 @@ impl Native {
     }
 }
 
-/// Runs an artifact that is machine code.
-pub(crate) fn execute(
-    mut jail: JobJail,
-    native: Native,
-    artifact: BorrowedFd<'_>,
-    input: OwnedFd,
-) -> ! {
-    let text = or_unable(&jail, memfd::check_sealed(artifact, u64::MAX));
-    let text = or_unable(&jail, (native.map)(artifact, text as usize));
-    let arena = (native.arena)(&or_unable(&jail, Mapped::open(&input, u64::MAX)));
-    or_unable(&jail, jail.close_all_but_channel());
-    // The descriptor is closed under it.
-    std::mem::forget(input);
-    let closed = close_the_last_doors(&mut jail, Role::Execute, &[text]);
-    or_unable(&jail, closed);
+/// Maps an artifact that is machine code. The descriptor is left to whoever closes all.
+pub(crate) fn map(jail: &JobJail, native: Native, artifact: OwnedFd) -> &'static [u8] {
+    let text = or_unable(jail, memfd::check_sealed(artifact.as_fd(), u64::MAX));
+    let text = or_unable(jail, (native.map)(artifact.as_fd(), text as usize));
+    std::mem::forget(artifact);
+    text
+}
+
+/// Runs it, behind the last doors.
+pub(crate) fn execute(native: Native, text: &'static [u8], input: &[u8]) -> ! {
+    let arena = (native.arena)(input);
     job::end((native.run)(text, arena))
 }
 

@@ -21,7 +21,7 @@ use lazaret_wire::{
 
 use crate::{
     claims,
-    job::{end, end_unable, or_unable, own_engine, seal},
+    job::{end, end_unable, or_unable, own_engine, seal, shut},
     world,
 };
 
@@ -80,27 +80,21 @@ pub(crate) fn call(
     mut jail: JobJail,
     loaded: Loaded,
     work: &Execute,
-    input: OwnedFd,
+    input_bytes: &[u8],
     more: impl Iterator<Item = OwnedFd>,
 ) -> ! {
-    let input_bytes = or_unable(&jail, Mapped::open(&input, u64::MAX));
     let mut instance = match loaded.instance {
         Ok(instance) => instance,
         Err(error) => end(&jail, &[], claims::of_execution(error, &work.params)),
     };
     let (call, fuel, argument) = match &work.input {
         work::Input::Plain(plain) => {
-            or_unable(&jail, jail.close_all_but_channel());
-            let filtered = jail.enter_final_filter();
-            or_unable(&jail, filtered);
-            (Some(&plain.call), plain.fuel, &*input_bytes)
+            shut(&mut jail);
+            (Some(&plain.call), plain.fuel, input_bytes)
         }
         work::Input::Sequence(sequence) => {
-            or_unable(&jail, jail.close_all_but_channel());
-            let filtered = jail.enter_final_filter();
-            or_unable(&jail, filtered);
-            std::mem::forget(input);
-            run_sequence(&jail, instance, work, &input_bytes, sequence.fuel)
+            shut(&mut jail);
+            run_sequence(&jail, instance, work, input_bytes, sequence.fuel)
         }
         work::Input::Wasi(wasi) => {
             let handed = Handed::take(&mut jail, wasi, more);
@@ -120,8 +114,6 @@ pub(crate) fn call(
             end_unable(&jail, "its input is not that of a program")
         }
     };
-    // The descriptor is closed under it.
-    std::mem::forget(input);
     run(&jail, instance, work, (call, argument), fuel)
 }
 

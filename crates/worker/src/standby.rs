@@ -10,12 +10,12 @@ use std::{
 use lazaret_sandbox::watch::reap_stranger;
 use lazaret_wire::{
     frame::Readiness,
-    work::{Execute, Limits, Load, Work},
+    work::{Copy, Execute, Limits, Load, Work},
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{
-    template::Template,
+    template::{Template, copy_for},
     watch::{self, Job},
 };
 
@@ -37,6 +37,8 @@ pub(crate) struct Standby {
     template: Option<(Template, Call)>,
     /// What the last call was; with its artifact, if the call before was alike.
     last: Option<(Call, Option<OwnedFd>)>,
+    /// How a copy for a call like the last one waits.
+    likely: Copy,
     templates_lost: u32,
     stranger_looks: u32,
     /// Whether every call goes to a copy: of an attack.
@@ -56,6 +58,7 @@ impl Standby {
             idle: None,
             template: None,
             last: None,
+            likely: Copy::Open,
             templates_lost: 0,
             stranger_looks: 0,
             copies_always,
@@ -66,15 +69,18 @@ impl Standby {
     /// artifact is there beside a call of another.
     pub(crate) fn take(&mut self, work: &Work) -> io::Result<Option<(Job, Readiness)>> {
         if let Some((template, call)) = &mut self.template {
-            let fits = matches!(work, Work::Execute(execute) if call.covers(execute));
+            let fitting = match work {
+                Work::Execute(execute) if call.covers(execute) => Some(execute),
+                _ => None,
+            };
             let patience =
                 if self.copies_always { COPY_PATIENCE_IN_ATTACKS } else { COPY_PATIENCE };
-            match fits.then(|| template.take(patience)).flatten() {
+            match fitting.and_then(|execute| template.take(execute, patience)) {
                 Some(job) => {
                     self.templates_lost = 0;
                     return Ok(Some((job, Readiness::Loaded)));
                 }
-                None if fits && !template.has_ended() => {}
+                None if fitting.is_some() && !template.has_ended() => {}
                 None => self.end_template()?,
             }
         }
@@ -92,6 +98,7 @@ impl Standby {
 
     /// Learns from a call what the next one may be.
     pub(crate) fn note(&mut self, execute: &Execute, artifact: OwnedFd) {
+        self.likely = copy_for(execute);
         match &mut self.last {
             Some((last, kept)) if last.is_like(execute) => {
                 last.load.limits = widest(&last.load.limits, &execute.limits);
@@ -168,7 +175,7 @@ impl Standby {
 
     /// Has the template make a copy, if there is a template without one, and says whether it had.
     pub(crate) fn order_copy(&mut self) -> bool {
-        self.template.as_mut().is_some_and(|(template, _)| template.order())
+        self.template.as_mut().is_some_and(|(template, _)| template.order(&self.likely))
     }
 
     /// What a template should load now, and the artifact, if there should be one and is none.
@@ -189,7 +196,7 @@ impl Standby {
     /// A template that was told to load what [`lacks_template`](Self::lacks_template) gave.
     pub(crate) fn keep_template(&mut self, mut template: Template) {
         if let Some((call, _)) = &self.last {
-            template.order();
+            template.order(&self.likely);
             self.template = Some((template, call.clone()));
         }
     }
@@ -201,7 +208,7 @@ impl Standby {
         mut template: Template,
     ) -> io::Result<()> {
         self.end_template()?;
-        template.order();
+        template.order(&copy_for(execute));
         self.template = Some((template, Call::of(execute)));
         Ok(())
     }

@@ -84,6 +84,11 @@ fn prepare_to_serve(
 ) -> Result<(Worker, Vec<Layer>), (HostLink, Hello)> {
     let left_out = trial.as_ref().map(|trial| trial.left_out.clone());
     let policy = policy(start).leaving_out(&left_out.unwrap_or_default());
+    // What `ps` and `top` show. Otherwise it is the number of the descriptor that was executed.
+    let _ = rustix::thread::set_name(match start.role {
+        Role::Execute => c"lazaret-execute",
+        Role::Prepare => c"lazaret-prepare",
+    });
     let standby = Standby::new(trial.as_ref().is_some_and(|trial| trial.copies_always));
     let native = trial.map(|trial| trial.native);
     let ready = || -> Result<_, Hello> {

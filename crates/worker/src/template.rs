@@ -11,7 +11,7 @@ use std::{
 };
 
 use lazaret_sandbox::fork::Child;
-use lazaret_wire::work::{Load, Order};
+use lazaret_wire::work::{Copy, Execute, Given, Load, Order};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{
@@ -22,45 +22,79 @@ use crate::{
 /// A template and the copy that waits for the next call.
 pub(crate) struct Template {
     job: Job,
-    copy: Copy,
+    copy: Next,
     /// Whether a copy may have died before it said who it is.
     unheard: bool,
 }
 
 /// How far the next copy is.
-enum Copy {
+enum Next {
     /// Nobody asked for one, or it came to nothing.
     Absent,
     /// It was asked for, and will be at the other end of this channel.
-    Ordered(OwnedFd),
+    Ordered(Copy, OwnedFd),
     /// It waits for its call.
-    Ready(Job),
+    Ready(Copy, Job),
 }
 
 impl Template {
     /// Makes one of a job that waits for its first order.
     pub(crate) fn new(job: Job, load: Load, artifact: BorrowedFd<'_>) -> Result<Self, Job> {
         match hand_over::give(job.channel.as_fd(), &Order::Load(load), &[artifact]) {
-            Ok(()) => Ok(Self { job, copy: Copy::Absent, unheard: false }),
+            Ok(()) => Ok(Self { job, copy: Next::Absent, unheard: false }),
             Err(_) => Err(job),
         }
     }
 
     /// Sees to it that a copy is made, and says whether that took an order. One that cannot be ordered now is
     /// ordered the next time.
-    pub(crate) fn order(&mut self) -> bool {
-        let Copy::Absent = self.copy else { return false };
+    pub(crate) fn order(&mut self, how: &Copy) -> bool {
+        let Next::Absent = self.copy else { return false };
+        let order = Order::Copy(how.clone());
         if let Ok((ours, theirs)) = hand_over::channel_of_a_copy()
-            && hand_over::give(self.job.channel.as_fd(), &Order::Copy, &[theirs.as_fd()]).is_ok()
+            && hand_over::give(self.job.channel.as_fd(), &order, &[theirs.as_fd()]).is_ok()
         {
-            self.copy = Copy::Ordered(ours);
+            self.copy = Next::Ordered(how.clone(), ours);
         }
         true
     }
 
-    /// The copy, if there is one now or after this time.
-    pub(crate) fn take(&mut self, patience: Duration) -> Option<Job> {
-        if let Copy::Ordered(channel) = &self.copy {
+    /// The copy, if there is one now or after this time. One that waits for another kind of call makes room
+    /// for one that can serve this.
+    pub(crate) fn take(&mut self, execute: &Execute, patience: Duration) -> Option<Job> {
+        if let Next::Ordered(how, _) | Next::Ready(how, _) = &self.copy
+            && !can_serve(how, execute)
+        {
+            self.discard(patience).ok()?;
+            self.order(&Copy::Open);
+        }
+        self.wait(patience);
+        match std::mem::replace(&mut self.copy, Next::Absent) {
+            Next::Ready(_, job) => Some(job),
+            other => {
+                self.copy = other;
+                None
+            }
+        }
+    }
+
+    /// Ends the copy that is there or to come.
+    fn discard(&mut self, patience: Duration) -> io::Result<()> {
+        self.wait(patience);
+        match std::mem::replace(&mut self.copy, Next::Absent) {
+            Next::Absent => Ok(()),
+            Next::Ready(_, job) => watch::put_down(job),
+            // If it is there it finds its channel closed and ends, and has to be reaped.
+            Next::Ordered(..) => {
+                self.unheard = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits so long for a copy that was ordered.
+    fn wait(&mut self, patience: Duration) {
+        if let Next::Ordered(_, channel) = &self.copy {
             let mut source = [PollFd::new(channel, PollFlags::IN)];
             let limit = Timespec {
                 tv_sec: patience.as_secs() as i64,
@@ -69,29 +103,22 @@ impl Template {
             let _ = rustix::io::retry_on_intr(|| poll(&mut source, Some(&limit)));
             self.hear();
         }
-        match std::mem::replace(&mut self.copy, Copy::Absent) {
-            Copy::Ready(job) => Some(job),
-            other => {
-                self.copy = other;
-                None
-            }
-        }
     }
 
     /// Takes note of a copy that has said its byte, or that will not.
     pub(crate) fn hear(&mut self) {
-        let Copy::Ordered(channel) = &self.copy else { return };
+        let Next::Ordered(_, channel) = &self.copy else { return };
         let announced = match hand_over::announced(channel.as_fd()) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             announced => announced.ok().flatten(),
         };
         let child = announced.and_then(|pid| Child::open(pid).ok());
-        self.copy = match (std::mem::replace(&mut self.copy, Copy::Absent), child) {
-            (Copy::Ordered(channel), Some(child)) => Copy::Ready(Job { child, channel }),
+        self.copy = match (std::mem::replace(&mut self.copy, Next::Absent), child) {
+            (Next::Ordered(how, channel), Some(child)) => Next::Ready(how, Job { child, channel }),
             // Whoever was there ends when the channel does.
             _ => {
                 self.unheard = true;
-                Copy::Absent
+                Next::Absent
             }
         };
     }
@@ -99,9 +126,9 @@ impl Template {
     /// What becomes readable when the template or its copy ends, or when the copy is there.
     pub(crate) fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let copy = match &self.copy {
-            Copy::Absent => None,
-            Copy::Ordered(channel) => Some(channel.as_fd()),
-            Copy::Ready(job) => Some(job.child.as_fd()),
+            Next::Absent => None,
+            Next::Ordered(_, channel) => Some(channel.as_fd()),
+            Next::Ready(_, job) => Some(job.child.as_fd()),
         };
         std::iter::once(self.job.child.as_fd()).chain(copy)
     }
@@ -113,8 +140,8 @@ impl Template {
 
     /// Reaps a copy that died while it waited.
     pub(crate) fn reap_copy(&mut self) -> io::Result<()> {
-        match std::mem::replace(&mut self.copy, Copy::Absent) {
-            Copy::Ready(job) if watch::has_ended(&job) => watch::put_down(job),
+        match std::mem::replace(&mut self.copy, Next::Absent) {
+            Next::Ready(_, job) if watch::has_ended(&job) => watch::put_down(job),
             other => {
                 self.copy = other;
                 Ok(())
@@ -125,8 +152,8 @@ impl Template {
     /// The children that this is.
     pub(crate) fn children(&self) -> impl Iterator<Item = &Child> {
         let copy = match &self.copy {
-            Copy::Ready(job) => Some(&job.child),
-            Copy::Absent | Copy::Ordered(_) => None,
+            Next::Ready(_, job) => Some(&job.child),
+            Next::Absent | Next::Ordered(..) => None,
         };
         std::iter::once(&self.job.child).chain(copy)
     }
@@ -141,10 +168,33 @@ impl Template {
         self.hear();
         watch::put_down(self.job)?;
         match self.copy {
-            Copy::Absent => Ok(self.unheard),
-            Copy::Ready(job) => watch::put_down(job).map(|()| self.unheard),
+            Next::Absent => Ok(self.unheard),
+            Next::Ready(_, job) => watch::put_down(job).map(|()| self.unheard),
             // If it is there it finds its channel closed and ends, and has to be reaped.
-            Copy::Ordered(_) => Ok(true),
+            Next::Ordered(..) => Ok(true),
         }
     }
+}
+
+/// Whether a copy that waits so can serve this call.
+fn can_serve(how: &Copy, execute: &Execute) -> bool {
+    match how {
+        Copy::Open => true,
+        Copy::Shut(limits) => {
+            is_all_in_order(execute) && limits.are_alike_for_a_process(&execute.limits)
+        }
+    }
+}
+
+/// How the copy for a call like this one is to wait.
+pub(crate) fn copy_for(execute: &Execute) -> Copy {
+    match is_all_in_order(execute) {
+        true => Copy::Shut(execute.limits.clone()),
+        false => Copy::Open,
+    }
+}
+
+/// Whether the call brings no descriptor but the artifact's, which a copy does not need.
+fn is_all_in_order(execute: &Execute) -> bool {
+    execute.given != Given::Attached && execute.input.descriptors() == 0
 }

@@ -154,14 +154,14 @@ pub fn resident_bytes() -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
 }
 
-/// While this lives, the process can open no more than a few descriptors.
+/// While this lives, the process can open no descriptor.
 pub struct Shortage {
     before: Rlimit,
     _taken: Vec<File>,
 }
 
 impl Shortage {
-    pub fn but_for(free: usize) -> Self {
+    pub fn total() -> Self {
         let before = getrlimit(Resource::Nofile);
         let limit = descriptors() as u64 + 64;
         setrlimit(Resource::Nofile, Rlimit { current: Some(limit), ..before }).expect("a limit");
@@ -169,7 +169,6 @@ impl Shortage {
         while let Ok(file) = File::open("/dev/null") {
             taken.push(file);
         }
-        taken.truncate(taken.len() - free);
         Self { before, _taken: taken }
     }
 }

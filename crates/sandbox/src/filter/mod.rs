@@ -9,6 +9,7 @@ mod keeper;
 pub mod loading;
 pub mod prepare;
 pub mod template;
+pub mod waiting;
 pub mod wasi;
 pub mod worker;
 
@@ -58,6 +59,7 @@ pub(crate) struct Filters {
     loading: Program,
     template: Program,
     execute: Program,
+    waiting: Program,
     streams: Program,
     clocks: Program,
     prepare: Program,
@@ -69,6 +71,7 @@ impl Filters {
             loading: compile(loading::rows())?,
             template: compile(template::rows())?,
             execute: compile(execute::ROWS.iter().copied())?,
+            waiting: compile(waiting::rows())?,
             streams: compile(wasi::rows())?,
             clocks: compile(wasi::rows_with_clocks())?,
             prepare: compile(prepare::rows())?,
@@ -88,6 +91,7 @@ impl Filters {
     pub(crate) fn of(&self, list: Final) -> &Program {
         match list {
             Final::Execute => &self.execute,
+            Final::Waiting => &self.waiting,
             Final::Streams => &self.streams,
             Final::StreamsAndClocks => &self.clocks,
             Final::Prepare => &self.prepare,
@@ -166,6 +170,7 @@ mod tests {
     #[test]
     fn no_call_is_allowed_both_with_and_without_conditions() {
         assert_unambiguous(execute::ROWS.iter().copied());
+        assert_unambiguous(waiting::rows());
         assert_unambiguous(wasi::rows_with_clocks());
         assert_unambiguous(loading::rows());
         assert_unambiguous(template::rows());
@@ -196,6 +201,10 @@ mod tests {
         let loading: Vec<_> = loading::rows().map(|row| row.call).collect();
         for row in wasi::rows_with_clocks() {
             assert!(loading.contains(&row.call), "call {}", row.call);
+        }
+        let template: Vec<_> = template::rows().map(|row| (row.call, row.why)).collect();
+        for row in waiting::rows() {
+            assert!(template.contains(&(row.call, row.why)), "call {}", row.call);
         }
     }
 

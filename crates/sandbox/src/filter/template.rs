@@ -5,7 +5,7 @@
 use libc as c;
 
 use super::When::Is;
-use super::{Row, loading, row};
+use super::{Row, loading, row, waiting};
 use crate::sys;
 
 /// What the loading list has not.
@@ -15,6 +15,7 @@ const ROWS: &[Row] = &[
     row(c::SYS_landlock_restrict_self, &[], "the same"),
     row(c::SYS_dup2, &[Is(1, 0)], "copy: its own channel becomes descriptor 0"),
     row(c::SYS_prctl, &[Is(0, c::PR_SET_PDEATHSIG as u64)], "copy: die with the worker"),
+    waiting::CALL,
 ];
 
 /// The rows, those of the loading and the final list included.

@@ -1,0 +1,60 @@
+//! Inputs in messages and inputs in memory files, in turns: each call is answered by a copy of its artifact's
+//! template, whatever the copy that was made beforehand waits for.
+
+mod support;
+
+use std::time::Duration;
+
+use lazaret::{Retry, Verdict, pvf::Block};
+use support::{builder, guest, sample, settings, started};
+
+/// The longest that stands in a message.
+const INLINE: usize = 32 * 1024;
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Says how many bytes it was given, and what the last one was.
+const TELLS_INPUT: &str = "
+    (i32.store (i32.const 516)
+        (i32.load8_u (i32.sub (i32.add (local.get 0) (local.get 1)) (i32.const 1))))
+    (i32.store (i32.const 520) (local.get 1))
+    (i64.const 0xc00000200)";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_of_every_kind_in_turns_are_answered_by_copies() {
+    let cache = tempfile::tempdir().unwrap();
+    let host = started(builder(cache.path()).execute_workers(1).prepare_workers(1)).await;
+    let code = guest(TELLS_INPUT);
+    let loaded = || sample(&host, r#"lazaret_jobs_total{role="execute",from="loaded"}"#);
+    let (mut calls, mut before) = (0, 0.0);
+    for (bytes, cpu) in [
+        // The first two have no template.
+        (1, 9 * SECOND),
+        (2, 9 * SECOND),
+        (INLINE - 1, 9 * SECOND),
+        (INLINE, 9 * SECOND),
+        (INLINE + 1, 9 * SECOND),
+        (4 * INLINE + 3, 9 * SECOND),
+        (3, 9 * SECOND),
+        (4, 9 * SECOND),
+        // The one that waits has taken other limits on itself.
+        (5, 8 * SECOND),
+        (6, 9 * SECOND),
+        (INLINE + 2, 8 * SECOND),
+        (7, 8 * SECOND),
+    ] {
+        let last = (bytes % 251) as u8;
+        let mut input = vec![0xaa; bytes];
+        input[bytes - 1] = last;
+        let asked = settings(cpu, Retry::Never);
+        let answer = host.validate(&code, Block::encoded(input), &asked).await.unwrap();
+        let Verdict::Returned(validated) = &answer.verdict else { panic!("{answer:?}") };
+        let told = (validated.result.hrmp_watermark, validated.result.processed_downward_messages);
+        assert_eq!(told, (bytes as u32, last.into()));
+        calls += 1;
+        if calls == 2 {
+            before = loaded();
+        }
+    }
+    // On a machine that is busy a copy may come too late for a call, which then goes to another job.
+    assert!(loaded() - before >= f64::from(calls - 2) / 2.0, "{} of {calls}", loaded() - before);
+}
