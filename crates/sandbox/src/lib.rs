@@ -107,4 +107,11 @@ pub fn ask_for_large_pages(region: &mut [u8]) {
     }
 }
 
+/// Lets go of the pages of the program's own text, which the kernel reads again from its cache of the file as
+/// they are needed (`madvise(2)`, `MADV_DONTNEED`): what was needed once, to start, counts no longer as this
+/// process's memory. Where that cannot be done nothing is changed.
+pub fn let_go_of_text() {
+    let _ = sys::let_go_of_text();
+}
+
 pub use allocator::{JobAllocator, heap_bytes_peak, limit_heap};

@@ -129,6 +129,24 @@ pub(crate) fn seal_pages(region: &[u8]) -> io::Result<()> {
     zero_or_errno(done as libc::c_int)
 }
 
+unsafe extern "C" {
+    /// The linker's name for where the program begins (ld(1)).
+    static __executable_start: u8;
+    /// The linker's name for the end of its text (end(3)).
+    static etext: u8;
+}
+
+/// `madvise(MADV_DONTNEED)` of the program's own text and of the constants before it.
+pub(crate) fn let_go_of_text() -> io::Result<()> {
+    let start = (&raw const __executable_start).addr();
+    let end = (&raw const etext).addr() & !(PAGE_BYTES - 1);
+    // SAFETY: the pages between are a private mapping of the program's file that nobody writes to; they
+    // are read from there again when they are touched.
+    zero_or_errno(unsafe {
+        libc::madvise(start as *mut _, end.saturating_sub(start), libc::MADV_DONTNEED)
+    })
+}
+
 /// `madvise(MADV_HUGEPAGE)` of the pages that lie wholly in `region`.
 pub(crate) fn advise_large_pages(region: &mut [u8]) -> io::Result<()> {
     let start = region.as_ptr().addr().next_multiple_of(PAGE_BYTES);

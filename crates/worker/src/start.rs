@@ -98,6 +98,7 @@ fn prepare_to_serve(
         let mut timer = CpuTimer::new().map_err(broken)?;
         jail.enter_filter().map_err(incomplete)?;
         let layers = layers_of_a_job(&jail, start.role, &host, &mut timer)?;
+        lazaret_sandbox::let_go_of_text();
         Ok((engine, jail, timer, layers))
     };
     match ready() {
