@@ -1,9 +1,9 @@
 //! Orders from a worker to its job: a message on the job's channel, descriptors attached.
 //!
 //! The channel is a stream socket pair, so that a whole reply needs no more than `write`. In the other
-//! direction goes one message to a job, and any number to a template, each sent at once and no longer than the
-//! kernel keeps in one piece. Two that wait are not read as one, because descriptors are attached to each
-//! (unix(7)).
+//! direction goes one message to a job, and any number to a template, each sent at once. Two that
+//! wait are not read as one, because descriptors are attached to each (unix(7)). One with an input may come in
+//! pieces: how much the kernel keeps in one depends on its settings. It is whole when it decodes.
 
 use std::{
     io::{self, IoSliceMut},
@@ -81,13 +81,29 @@ pub(crate) fn give(
 
 /// Job: waits for an order; `None` when the worker is gone.
 pub(crate) fn take(channel: BorrowedFd<'_>) -> io::Result<Option<(Order, Vec<OwnedFd>)>> {
-    receive(channel, &mut vec![0; WORK_BYTES_MAX])
+    take_into(channel, &mut vec![0; WORK_BYTES_MAX])
 }
 
 /// Template: waits for an order, which is no work.
 pub(crate) fn take_next(channel: BorrowedFd<'_>) -> io::Result<Option<(Order, Vec<OwnedFd>)>> {
     // On the stack: what is written here is copied first, as the last copy has it too.
-    receive(channel, &mut [0; ORDER_BYTES_MAX])
+    take_into(channel, &mut [0; ORDER_BYTES_MAX])
+}
+
+fn take_into(
+    channel: BorrowedFd<'_>,
+    room: &mut [u8],
+) -> io::Result<Option<(Order, Vec<OwnedFd>)>> {
+    let (mut bytes, mut descriptors) = (0, Vec::new());
+    loop {
+        let (received, attached) = host_link::receive(channel, &mut room[bytes..])?;
+        bytes += received;
+        descriptors.extend(attached);
+        match order(&room[..bytes]) {
+            Err(_) if received > 0 => {}
+            order => return Ok(order?.map(|order| (order, descriptors))),
+        }
+    }
 }
 
 /// Copy that is shut: waits for an order, which has no descriptor.
@@ -95,13 +111,14 @@ pub(crate) fn read(channel: BorrowedFd<'_>) -> io::Result<Option<Order>> {
     // Not cleared and not on the stack, whose every page would be touched: one is made for each that is
     // written.
     let mut bytes = Vec::with_capacity(WORK_BYTES_MAX);
-    rustix::io::retry_on_intr(|| rustix::io::read(channel, spare_capacity(&mut bytes)))?;
-    order(&bytes)
-}
-
-fn receive(channel: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Option<(Order, Vec<OwnedFd>)>> {
-    let (received, descriptors) = host_link::receive(channel, bytes)?;
-    Ok(order(&bytes[..received])?.map(|order| (order, descriptors)))
+    loop {
+        let read = || rustix::io::read(channel, spare_capacity(&mut bytes));
+        let received = rustix::io::retry_on_intr(read)?;
+        match order(&bytes) {
+            Err(_) if received > 0 => {}
+            order => return order,
+        }
+    }
 }
 
 /// The order in a message; `None` if there was none.
@@ -119,7 +136,7 @@ mod tests {
 
     use lazaret_wire::{
         params::Params,
-        work::{Inspect, Limits, Load, Work},
+        work::{Execute, Given, Input, Inspect, Limits, Load, Work},
     };
 
     use super::*;
@@ -149,6 +166,32 @@ mod tests {
         }
         assert!(take(job.as_fd()).unwrap().is_none(), "it would wait for ever");
         assert_eq!(rustix::io::write(&job, b"a reply"), Ok(7));
+    }
+
+    #[test]
+    fn work_that_comes_in_pieces_is_taken_when_it_is_whole_and_not_at_all_if_it_never_is() {
+        let (params, given) = (Params::default(), Given::Inline(vec![7; INPUT_INLINE_BYTES_MAX]));
+        let input = Input::PvfEncoded;
+        let work = Execute { artifact: 1, given, input, params, limits: LIMITS };
+        let order = Order::Work(Work::Execute(work));
+        let bytes = encode(&order).unwrap();
+        let send = |pieces: &[&[u8]]| {
+            let (worker, job) = channel().unwrap();
+            for piece in pieces {
+                // With a descriptor, so that they are not read as one.
+                host_link::send(worker.as_fd(), piece, &[job.as_fd()]).unwrap();
+            }
+            shutdown(&worker, Shutdown::Write).unwrap();
+            job
+        };
+        let whole = [&bytes[..10_000], &bytes[10_000..30_000], &bytes[30_000..]];
+        let (taken, descriptors) = take(send(&whole).as_fd()).unwrap().unwrap();
+        assert_eq!((&taken, descriptors.len()), (&order, 3));
+        assert_eq!(read(send(&whole).as_fd()).unwrap(), Some(order));
+        assert!(take(send(&whole[..2]).as_fd()).is_err());
+        assert!(read(send(&whole[..2]).as_fd()).is_err());
+        assert!(take(send(&[]).as_fd()).unwrap().is_none());
+        assert!(read(send(&[]).as_fd()).unwrap().is_none());
     }
 
     #[test]
