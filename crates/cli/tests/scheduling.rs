@@ -10,8 +10,8 @@ use lazaret::{
     pvf::{Block, Settings, Validated},
 };
 use support::{
-    PROGRAM, STUCK_AFTER, block, builder, descendants, endless, ends_within, guest, held, kill,
-    pidfd, process_ends_within, returned, running_job, sample, settings, started, trivial, until,
+    PROGRAM, block, builder, descendants, emptied, endless, ends_within, guest, kill, pidfd,
+    returned, running_job, sample, settings, started, trivial, until,
 };
 use tokio::{sync::Mutex, task::JoinHandle};
 
@@ -212,19 +212,7 @@ async fn workers_that_cannot_start_are_a_fault_to_each_who_asks_and_soon() {
     let code = trivial(1);
     returned(&host.validate(&code, block(), &Settings::default()).await.unwrap());
     // The file that the host holds open is emptied: from now on it is no program.
-    let begin = Instant::now();
-    loop {
-        let all = held(me());
-        all.iter().filter(|(process, _)| process.parent == me()).for_each(|(one, _)| kill(one.pid));
-        assert!(all.iter().all(|(one, handle)| process_ends_within(one, handle, STUCK_AFTER)));
-        match std::fs::File::options().write(true).truncate(true).open(&program) {
-            // The host has started a worker in the place of one that was killed.
-            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
-                assert!(begin.elapsed() < STUCK_AFTER, "{error}");
-            }
-            emptied => break drop(emptied.unwrap()),
-        }
-    }
+    emptied(&program).await;
     let begin = Instant::now();
     for _ in 0..100 {
         let answer = host.validate(&code, block(), &settings(SECOND, Retry::Once)).await;

@@ -11,9 +11,8 @@ use lazaret::{Fault, Origin, Params, PrepareLimits, PrepareRetry, Refusal, Retry
 use crate::{
     ALONE, SECOND, call, jobs, me,
     support::{
-        PROGRAM, block, builder, endless, ends_within, entries, held, host, kill, pidfd,
-        process_ends_within, refusal, returned, running_job, sample, settings, started, starting,
-        trivial, until,
+        PROGRAM, block, builder, emptied, endless, ends_within, entries, host, pidfd, refusal,
+        returned, running_job, sample, settings, started, starting, trivial, until,
     },
 };
 
@@ -137,11 +136,8 @@ async fn fault_12_a_worker_that_does_not_start_is_a_fault_in_bounded_time() {
     let host = started(builder(&folder.path().join("cache")).worker_program(&program)).await;
     let code = trivial(14);
     returned(&host.validate(&code, block(), &Settings::default()).await.unwrap());
-    let all = held(me());
-    all.iter().filter(|(process, _)| process.parent == me()).for_each(|(one, _)| kill(one.pid));
-    assert!(all.iter().all(|(one, handle)| process_ends_within(one, handle, SECOND)));
     // The file that the host holds open is no program any more.
-    File::options().write(true).truncate(true).open(&program).unwrap();
+    emptied(&program).await;
     let begin = Instant::now();
     let requests = [(); REQUESTS].map(|()| call(&host, &code, Settings::default()));
     for request in requests {

@@ -18,7 +18,7 @@ use lazaret::{
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, PidfdFlags, pidfd_open},
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 
 /// No step of a test takes longer; what does is stuck.
@@ -253,6 +253,23 @@ pub fn process_ends_within(process: &Process, pidfd: &OwnedFd, time: Duration) -
 pub fn kill(pid: i32) {
     let pid = Pid::from_raw(pid).expect("a process id");
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("a process to kill");
+}
+
+/// Kills what runs a program, which is the workers of this process, and empties its file, which is then no
+/// program any more. The kernel keeps it from being written for as long as the last job runs it (ETXTBSY), one
+/// that was forked meanwhile too.
+pub async fn emptied(program: &Path) {
+    let me = std::process::id() as i32;
+    let empty = || {
+        let all = held(me);
+        for (_, worker) in all.iter().filter(|(one, _)| one.parent == me) {
+            // It may have ended by itself.
+            let _ = pidfd_send_signal(worker, Signal::KILL);
+        }
+        assert!(all.iter().all(|(one, handle)| process_ends_within(one, handle, STUCK_AFTER)));
+        fs::File::options().write(true).truncate(true).open(program).ok()
+    };
+    until("nobody who runs the program", empty).await;
 }
 
 /// A block for guests that do not look at it.
