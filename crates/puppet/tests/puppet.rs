@@ -15,20 +15,30 @@ use lazaret::{
 };
 use stage::{ALONE, Stage, block, children, code, descriptors, resident_bytes, until};
 
-/// No request of these tests may take longer: patience, one retry and its pause, and a slow machine.
-const BOUND: Duration = Duration::from_secs(8);
+/// No request of these tests may take longer: impatience, one retry and its pause, and a slow machine.
+const BOUND: Duration = Duration::from_secs(30);
 
-const PATIENCE: Patience = Patience {
-    greeting: Duration::from_millis(700),
-    answer: Duration::from_millis(400),
-    withdrawal: Duration::from_millis(400),
+/// For acts that end only when the host gives up, and long enough for a puppet beside them that does
+/// not: a busy machine has taken a second for its start.
+const IMPATIENCE: Patience = Patience {
+    greeting: Duration::from_secs(5),
+    answer: Duration::from_secs(2),
+    withdrawal: Duration::from_secs(2),
 };
 
 type Ended = Result<Answer<Validated>, Fault>;
 type IsExpected = fn(&Ended) -> bool;
 
 async fn start(stage: &Stage) -> Result<Host, Fault> {
-    let builder = Host::builder().worker_program(stage.program()).patience(PATIENCE);
+    start_with(stage, Patience::default()).await
+}
+
+async fn start_impatiently(stage: &Stage) -> Result<Host, Fault> {
+    start_with(stage, IMPATIENCE).await
+}
+
+async fn start_with(stage: &Stage, patience: Patience) -> Result<Host, Fault> {
+    let builder = Host::builder().worker_program(stage.program()).patience(patience);
     // Each request is to meet the puppet, and not what the host remembers of it.
     let again = PrepareRetry { cool_down: Duration::ZERO, ..PrepareRetry::default() };
     let builder = builder.prepare_retry(again).deaths_max(usize::MAX);
@@ -89,11 +99,11 @@ async fn a_worker_that_greets_wrongly_is_a_fault_that_says_how() {
     for (act, is_expected) in greetings {
         let stage = Stage::new(&[act], &[]);
         let begin = Instant::now();
-        let fault = start(&stage).await.expect_err(act);
+        let fault = start_impatiently(&stage).await.expect_err(act);
         assert!(begin.elapsed() < BOUND, "{act} took {:?}", begin.elapsed());
         assert!(is_expected(&fault), "{act}: {fault:?}");
         until("the worker to be reaped", || children().is_empty().then_some(())).await;
-        let host = start(&stage).await.expect("the next worker greets");
+        let host = start_impatiently(&stage).await.expect("the next worker greets");
         is_served(&host).await;
         nothing_is_left(host).await;
     }
@@ -104,7 +114,7 @@ async fn a_worker_that_greets_wrongly_later_costs_one_try() {
     let _alone = ALONE.lock().await;
     for act in ["dead-before-hello", "silent-hello", "garbled-hello", "other-engine"] {
         let stage = Stage::new(&[], &[act]);
-        let host = start(&stage).await.unwrap();
+        let host = start_impatiently(&stage).await.unwrap();
         is_served(&host).await;
         nothing_is_left(host).await;
     }
@@ -148,7 +158,7 @@ async fn a_worker_that_answers_wrongly_ends_by_the_table_and_the_next_request_is
     let (before, memory) = (descriptors(), resident_bytes());
     for (act, is_expected) in MISBEHAVIOURS {
         let stage = Stage::new(&[act], &[]);
-        let host = start(&stage).await.unwrap();
+        let host = start_impatiently(&stage).await.unwrap();
         let ended = validate(&host, Retry::Never).await;
         assert!(is_expected(&ended), "{act}: {ended:?}");
         is_served(&host).await;
@@ -164,7 +174,7 @@ async fn a_worker_that_answers_wrongly_costs_a_retried_request_nothing_but_time(
     let _alone = ALONE.lock().await;
     for (act, _) in MISBEHAVIOURS {
         let stage = Stage::new(&[act], &[]);
-        let host = start(&stage).await.unwrap();
+        let host = start_impatiently(&stage).await.unwrap();
         let answer = validate(&host, Retry::Once).await.expect(act);
         assert!(matches!(answer.verdict, Verdict::Returned(_)), "{act}: {answer:?}");
         assert_eq!(answer.attempts, 2, "{act}");
@@ -238,7 +248,7 @@ async fn a_withdrawn_request_never_holds_up_the_next() {
     let _alone = ALONE.lock().await;
     for act in ["slow", "deaf-to-withdrawal", "silent", "stopped"] {
         let stage = Stage::new(&[act], &[]);
-        let host = start(&stage).await.unwrap();
+        let host = start_impatiently(&stage).await.unwrap();
         let withdrawn = tokio::spawn({
             let host = host.clone();
             // So long a limit that only the withdrawal can end it.
@@ -346,7 +356,7 @@ async fn while_the_canary_fails_nobody_votes_against_a_block() {
     let _alone = ALONE.lock().await;
     // Three jobs die over three inputs; what then answers for the canary is a puppet, and wrong.
     let stage = Stage::new(&["dead-with-job"; 3], &[]);
-    let builder = Host::builder().worker_program(stage.program()).patience(PATIENCE);
+    let builder = Host::builder().worker_program(stage.program());
     let host = builder.execute_workers(1).prepare_workers(1).start().await.unwrap();
     let mut settings = Settings::default();
     settings.retry = Retry::Never;
