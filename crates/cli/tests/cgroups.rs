@@ -15,8 +15,8 @@ use std::{
 
 use lazaret::{Builder, Code, Doubt, Fault, Host, LayerState, Retry, Verdict, pvf::Settings};
 use support::{
-    PROGRAM, Process, block, builder, code, endless, ends_within, pidfd, returned, running_job,
-    settings, skipped, trivial, until,
+    LINGER_MAX, PROGRAM, Process, block, builder, code, endless, ends_within, pidfd, returned,
+    running_job, settings, skipped, trivial, until,
 };
 use tokio::{sync::Mutex, task::JoinHandle};
 
@@ -78,7 +78,7 @@ fn remove(group: &Path) -> io::Result<()> {
     loop {
         match fs::remove_dir(group) {
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-                if began.elapsed() > SECOND {
+                if began.elapsed() > LINGER_MAX {
                     return Err(error);
                 }
                 std::thread::yield_now();
@@ -141,7 +141,7 @@ async fn a_job_is_born_apart_from_its_worker_and_nothing_is_left_of_either() {
     drop(host);
     // The request's own task may hold the host a moment longer.
     until("the groups to go", || place.groups().is_empty().then_some(())).await;
-    assert!(ends_within(&job, SECOND) && ends_within(&worker, SECOND));
+    assert!(ends_within(&job, LINGER_MAX) && ends_within(&worker, LINGER_MAX));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -156,7 +156,7 @@ async fn a_group_is_killed_as_a_whole() {
     let jobs = place.path("").join(group_of(&job, &place));
     fs::write(jobs.join("cgroup.kill"), "1").unwrap();
     assert_eq!(running.await.unwrap(), Verdict::Inconclusive(Doubt::Signaled { signal: 9 }));
-    assert!(ends_within(&pidfd_or_gone(worker.pid), SECOND), "a doubtful worker is not kept");
+    assert!(ends_within(&pidfd_or_gone(worker.pid), LINGER_MAX), "a doubtful worker is not kept");
 
     let running = validation(&host, &endless()).await;
     let (job, _) = running_job(me()).await;
@@ -189,7 +189,7 @@ async fn what_a_killed_host_left_is_swept_and_what_a_living_one_has_is_not() {
     let (job, worker) = (pidfd(job.pid), pidfd(worker.pid));
     program.kill().unwrap();
     program.wait().unwrap();
-    assert!(ends_within(&job, SECOND) && ends_within(&worker, SECOND));
+    assert!(ends_within(&job, LINGER_MAX) && ends_within(&worker, LINGER_MAX));
     let left = place.groups();
     assert_eq!(left.len(), 1, "the killed host's group");
     // Somebody who outlived all that, as nobody should.
@@ -336,7 +336,7 @@ async fn a_job_beyond_its_groups_memory_is_told_from_one_that_was_killed() {
     // Far below what it holds; what is written does not count until the next job.
     let _ = fs::write(jobs.join("memory.max"), "4194304");
     assert_eq!(running.await.unwrap(), Verdict::Inconclusive(Doubt::OutOfMemory));
-    assert!(ends_within(&pidfd_or_gone(worker.pid), SECOND), "a doubtful worker is not kept");
+    assert!(ends_within(&pidfd_or_gone(worker.pid), LINGER_MAX), "a doubtful worker is not kept");
 }
 
 /// Writes to each of its pages, over and over.

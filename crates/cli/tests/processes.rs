@@ -15,9 +15,9 @@ use lazaret::{
     pvf::{self, Settings},
 };
 use support::{
-    PROGRAM, block, builder, descendants, endless, ends_within, held, host, kill, pidfd,
-    process_ends_within, refusal, returned, running_job, settings, skipped, started, starting,
-    trivial, until,
+    LINGER_MAX, PROGRAM, block, builder, descendants, endless, ends_within, held, host, kill,
+    pidfd, process_ends_within, refusal, returned, running_job, settings, skipped, started,
+    starting, trivial, until,
 };
 use tokio::sync::Mutex;
 
@@ -66,7 +66,8 @@ async fn a_worker_killed_with_a_job_is_inconclusive_and_retried() {
     let (job, worker) = running_job(me()).await;
     let job = pidfd(job.pid);
     kill(worker.pid);
-    assert!(ends_within(&job, SECOND), "the job outlived its worker");
+    // Sooner than its limit would end it.
+    assert!(ends_within(&job, 2 * SECOND), "the job outlived its worker");
     let answer = validation.await.unwrap().unwrap();
     assert_eq!(answer.attempts, 2);
     assert!(matches!(refusal(&answer), Refusal::CpuLimit { .. }));
@@ -101,7 +102,7 @@ async fn a_killed_job_is_inconclusive() {
     assert_eq!(answer.verdict, Verdict::Inconclusive(Doubt::Signaled { signal: 9 }));
     let next = host.validate(&trivial(4), block(), &Settings::default()).await.unwrap();
     returned(&next);
-    assert!(ends_within(&worker, SECOND), "a worker whose job died is not used again");
+    assert!(ends_within(&worker, LINGER_MAX), "a worker whose job died is not used again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,7 +121,7 @@ async fn a_dropped_request_kills_its_job_and_keeps_its_worker() {
     validation.abort();
     let next = host.validate(&trivial(4), block(), &Settings::default()).await.unwrap();
     returned(&next);
-    assert!(ends_within(&job, SECOND), "the job outlived its request");
+    assert!(ends_within(&job, LINGER_MAX), "the job outlived its request");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,7 +188,7 @@ async fn a_host_killed_mid_job_leaves_nothing_behind() {
     assert!(left.len() >= 2, "a worker and its job at least");
     program.kill().unwrap();
     for (process, handle) in &left {
-        assert!(process_ends_within(process, handle, SECOND), "{process:?} outlived its host");
+        assert!(process_ends_within(process, handle, LINGER_MAX), "{process:?} outlived its host");
     }
     program.wait().unwrap();
 }

@@ -10,8 +10,8 @@ use lazaret::{
     pvf::{Block, Settings, Validated},
 };
 use support::{
-    PROGRAM, block, builder, descendants, emptied, endless, ends_within, guest, kill, pidfd,
-    returned, running_job, sample, settings, started, trivial, until,
+    LINGER_MAX, PROGRAM, block, builder, descendants, emptied, endless, ends_within, guest, kill,
+    pidfd, returned, running_job, sample, settings, started, trivial, until,
 };
 use tokio::{sync::Mutex, task::JoinHandle};
 
@@ -59,7 +59,7 @@ async fn a_withdrawn_group_leaves_the_queue_and_the_worker() {
     assert!(matches!(runs.await.unwrap(), Err(Fault::Withdrawn)));
     assert!(matches!(waits.await.unwrap(), Err(Fault::Withdrawn)));
     returned(&other.await.unwrap().unwrap());
-    assert!(ends_within(&job, SECOND), "the job outlived its group");
+    assert!(ends_within(&job, LINGER_MAX), "the job outlived its group");
     assert_eq!(host.withdraw(&[Group([2; 32])]), 0, "who has an answer has left");
 }
 
@@ -142,8 +142,8 @@ async fn shutdown_waits_for_answers_and_then_no_longer() {
     let cancelled = call(&host, &code, settings(60 * SECOND, Retry::Never));
     until_waiting(&host, 1).await;
     let begin = Instant::now();
-    host.shut_down(3 * SECOND).await;
-    assert!(begin.elapsed() < 20 * SECOND);
+    host.shut_down(8 * SECOND).await;
+    assert!(begin.elapsed() < 30 * SECOND);
     assert!(matches!(drained.await.unwrap().unwrap().verdict, Verdict::Refused(_)));
     assert!(matches!(cancelled.await.unwrap(), Err(Fault::ShuttingDown)));
     let late = host.validate(&code, block(), &Settings::default()).await;
@@ -218,7 +218,7 @@ async fn workers_that_cannot_start_are_a_fault_to_each_who_asks_and_soon() {
         let answer = host.validate(&code, block(), &settings(SECOND, Retry::Once)).await;
         assert!(matches!(answer, Err(Fault::Spawn(_))), "{answer:?}");
     }
-    assert!(begin.elapsed() < 10 * SECOND, "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < 30 * SECOND, "{:?}", begin.elapsed());
     std::fs::copy(PROGRAM, &program).unwrap();
     let recovered = until_returned(&host, &code).await;
     returned(&recovered);

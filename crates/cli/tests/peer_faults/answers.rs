@@ -16,9 +16,9 @@ use tokio::{task::JoinSet, time::timeout};
 use crate::{
     ALONE, Ended, SECOND, call, jobs, me,
     support::{
-        EMPTY_RESULT, STUCK_AFTER, block, builder, descendants, endless, ends_within, entries,
-        host, pidfd, refusal, returned, running_job, sample, settings, skipped, started, starting,
-        trivial, until,
+        EMPTY_RESULT, LINGER_MAX, STUCK_AFTER, block, builder, descendants, endless, ends_within,
+        entries, host, pidfd, refusal, returned, running_job, sample, settings, skipped, started,
+        starting, trivial, until,
     },
 };
 
@@ -223,6 +223,6 @@ async fn fault_10_a_stalled_machine_is_no_vote_against_a_block() {
     assert!(cpu < SECOND && wall >= WALL_LIMIT_MIN, "{cpu:?} in {wall:?}");
     assert!(begin.elapsed() >= WALL_LIMIT_MIN);
     assert!(load.processors.is_some() && load.load.is_some(), "{load}");
-    assert!(ends_within(&end, SECOND), "the stopped job is still there");
+    assert!(ends_within(&end, LINGER_MAX), "the stopped job is still there");
     returned(&host.validate(&trivial(10), block(), &Settings::default()).await.unwrap());
 }

@@ -16,8 +16,9 @@ use tokio::task::JoinHandle;
 use crate::{
     ALONE, Ended, SECOND, call, me,
     support::{
-        EMPTY_RESULT, Process, block, builder, code, endless, ends_within, entries, guest, host,
-        kill, pidfd, refusal, returned, running_job, settings, skipped, started, trivial,
+        EMPTY_RESULT, LINGER_MAX, Process, block, builder, code, endless, ends_within, entries,
+        guest, host, kill, pidfd, refusal, returned, running_job, settings, skipped, started,
+        trivial,
     },
 };
 
@@ -67,7 +68,7 @@ async fn fault_05_a_job_ends_with_its_worker() {
     let (_host, validation, job, worker) = with_running_job(cache.path()).await;
     let job = pidfd(job.pid);
     kill(worker.pid);
-    assert!(ends_within(&job, SECOND), "the job outlived its worker");
+    assert!(ends_within(&job, LINGER_MAX), "the job outlived its worker");
     validation.abort();
 }
 
@@ -153,7 +154,7 @@ async fn fault_08_no_job_holds_the_file_of_its_artifact() {
         }
     }
     validation.abort();
-    assert!(ends_within(&pidfd_or_gone(job.pid), SECOND));
+    assert!(ends_within(&pidfd_or_gone(job.pid), LINGER_MAX));
     assert_eq!(look(&path), before);
     // Were its mode spoilt all the same, that would cost a compilation and no vote.
     let spoilt = std::os::unix::fs::PermissionsExt::from_mode(0o000);

@@ -11,8 +11,8 @@ use lazaret::{Fault, Origin, Params, PrepareLimits, PrepareRetry, Refusal, Retry
 use crate::{
     ALONE, SECOND, call, jobs, me,
     support::{
-        PROGRAM, block, builder, emptied, endless, ends_within, entries, host, pidfd, refusal,
-        returned, running_job, sample, settings, started, starting, trivial, until,
+        LINGER_MAX, PROGRAM, block, builder, emptied, endless, ends_within, entries, host, pidfd,
+        refusal, returned, running_job, sample, settings, started, starting, trivial, until,
     },
 };
 
@@ -100,7 +100,7 @@ async fn fault_12_cancelled_requests_do_not_execute() {
     until("the queue to empty", || (waiting() == 0).then_some(())).await;
     blocking.abort();
     returned(&call(&host, &quick, Settings::default()).await.unwrap().unwrap());
-    assert!(ends_within(&job, SECOND), "a cancelled job runs on");
+    assert!(ends_within(&job, LINGER_MAX), "a cancelled job runs on");
     assert_eq!(waited(), begun + 1.0, "a cancelled request got a worker");
 }
 
@@ -144,5 +144,5 @@ async fn fault_12_a_worker_that_does_not_start_is_a_fault_in_bounded_time() {
         let ended = request.await.unwrap();
         assert!(matches!(ended, Err(Fault::Spawn(_) | Fault::NoGreeting(_))), "{ended:?}");
     }
-    assert!(begin.elapsed() < 10 * SECOND, "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < 30 * SECOND, "{:?}", begin.elapsed());
 }

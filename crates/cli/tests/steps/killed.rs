@@ -7,7 +7,7 @@
 use std::{
     fs,
     os::fd::OwnedFd,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use rustix::process::{Signal, pidfd_send_signal};
@@ -17,11 +17,9 @@ use crate::{
         Did::{Made, Named, Received, Sent, Started, Synced, Written},
         Host, RETURNED, Stage, Step, is_answered, is_possible, memory_files, step,
     },
-    support::{self, entries, process_ends_within},
+    support::{self, LINGER_MAX, entries, process_ends_within},
 };
 
-/// How long anything may outlive a kill.
-const LINGER_MAX: Duration = Duration::from_secs(1);
 const FAULT: i32 = 4;
 
 const NOT_GREETED: Step = step("an execute worker that has not greeted", Started, 1);

@@ -24,6 +24,10 @@ use rustix::{
 /// No step of a test takes longer; what does is stuck.
 pub const STUCK_AFTER: Duration = Duration::from_secs(60);
 
+/// How long anything may outlive its kill on a busy machine. Jobs that must not end by themselves
+/// meanwhile have a limit that is further off.
+pub const LINGER_MAX: Duration = Duration::from_secs(5);
+
 /// The program under test, which is also the worker.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_lazaret");
 
