@@ -4,11 +4,7 @@
 //! After a kill no process, no memory file and no temporary file is left within a second, the artifact
 //! is whole or absent, and the next host on the same cache answers the request.
 
-use std::{
-    fs,
-    os::fd::OwnedFd,
-    time::Instant,
-};
+use std::{fs, os::fd::OwnedFd, time::Instant};
 
 use rustix::process::{Signal, pidfd_send_signal};
 
