@@ -1,15 +1,17 @@
-//! Inputs in messages and inputs in memory files, in turns: each call is answered by a copy of its artifact's
-//! template, whatever the copy that was made beforehand waits for.
+//! Inputs in messages, in their worker's input file and in files of their own, in turns: each call is answered by
+//! a copy of its artifact's template, whatever the copy that was made beforehand waits for.
 
 mod support;
 
 use std::time::Duration;
 
-use lazaret::{Retry, Verdict, pvf::Block};
+use lazaret::{Code, Host, Retry, Verdict, pvf::Block};
 use support::{builder, guest, sample, settings, started};
 
 /// The longest that stands in a message.
 const INLINE: usize = 32 * 1024;
+/// The longest that is put in the worker's input file.
+const PLACED: usize = 16 * 1024 * 1024;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Says how many bytes it was given, and what the last one was.
@@ -18,6 +20,18 @@ const TELLS_INPUT: &str = "
         (i32.load8_u (i32.sub (i32.add (local.get 0) (local.get 1)) (i32.const 1))))
     (i32.store (i32.const 520) (local.get 1))
     (i64.const 0xc00000200)";
+
+/// Calls it with an input of so many bytes and sees that it got all of it.
+async fn is_told(host: &Host, code: &Code, bytes: usize, cpu: Duration) {
+    let last = (bytes % 251) as u8;
+    let mut input = vec![0xaa; bytes];
+    input[bytes - 1] = last;
+    let asked = settings(cpu, Retry::Never);
+    let answer = host.validate(code, Block::encoded(input), &asked).await.unwrap();
+    let Verdict::Returned(validated) = &answer.verdict else { panic!("{answer:?}") };
+    let told = (validated.result.hrmp_watermark, validated.result.processed_downward_messages);
+    assert_eq!(told, (bytes as u32, last.into()));
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_of_every_kind_in_turns_are_answered_by_copies() {
@@ -41,15 +55,12 @@ async fn calls_of_every_kind_in_turns_are_answered_by_copies() {
         (6, 9 * SECOND),
         (INLINE + 2, 8 * SECOND),
         (7, 8 * SECOND),
+        (PLACED, 8 * SECOND),
+        (PLACED + 1, 8 * SECOND),
+        (INLINE + 3, 8 * SECOND),
+        (PLACED - 1, 8 * SECOND),
     ] {
-        let last = (bytes % 251) as u8;
-        let mut input = vec![0xaa; bytes];
-        input[bytes - 1] = last;
-        let asked = settings(cpu, Retry::Never);
-        let answer = host.validate(&code, Block::encoded(input), &asked).await.unwrap();
-        let Verdict::Returned(validated) = &answer.verdict else { panic!("{answer:?}") };
-        let told = (validated.result.hrmp_watermark, validated.result.processed_downward_messages);
-        assert_eq!(told, (bytes as u32, last.into()));
+        is_told(&host, &code, bytes, cpu).await;
         calls += 1;
         if calls == 2 {
             before = loaded();
@@ -57,4 +68,19 @@ async fn calls_of_every_kind_in_turns_are_answered_by_copies() {
     }
     // On a machine that is busy a copy may come too late for a call, which then goes to another job.
     assert!(loaded() - before >= f64::from(calls - 2) / 2.0, "{} of {calls}", loaded() - before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_inputs_of_two_artifacts_in_turns_reach_the_right_one() {
+    let cache = tempfile::tempdir().unwrap();
+    let host = started(builder(cache.path()).execute_workers(1).prepare_workers(1)).await;
+    let codes = [guest(TELLS_INPUT), guest(&format!("(drop (i32.const 1)) {TELLS_INPUT}"))];
+    // One call each, two of one after another, and many.
+    for (repeated, base) in [(1, 2 * INLINE), (2, 3 * INLINE), (4, 5 * INLINE), (1, INLINE + 1)] {
+        for code in &codes {
+            for more in 0..repeated {
+                is_told(&host, code, base + more, 9 * SECOND).await;
+            }
+        }
+    }
 }

@@ -106,6 +106,8 @@ impl Blob {
 pub(crate) enum Attached {
     /// Bytes.
     Blob(Blob),
+    /// The worker's input file, for those who may only read.
+    InputFile(Arc<File>),
     /// The job's end of a pipe.
     Pipe(OwnedFd),
 }
@@ -114,6 +116,7 @@ impl AsFd for Attached {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Blob(blob) => blob.as_fd(),
+            Self::InputFile(file) => file.as_fd(),
             Self::Pipe(end) => end.as_fd(),
         }
     }

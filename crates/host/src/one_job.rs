@@ -19,7 +19,7 @@ use crate::{
     machine::MachineLoad,
     request::{RequestId, or_never},
     to_its_end::ToItsEnd,
-    worker::{Pool, Urgency},
+    worker::{Lease, Pool, Urgency},
 };
 
 /// What came of one job, or of the try to have one.
@@ -57,16 +57,16 @@ impl Order {
 }
 
 /// Runs one job on a leased worker and judges it. The descriptors that go with it are asked for once there
-/// is a worker: what waits holds none. When this future is dropped the work is withdrawn: the
+/// is a worker, and the work may then be changed to suit it: what waits holds none. When this future is dropped the work is withdrawn: the
 /// conversation goes on in a task of its own just long enough to have the job killed and reaped.
 pub(crate) async fn run(
     host: &Shared,
     pool: &Pool,
     urgency: &Urgency,
     order: Order,
-    attached: impl FnOnce() -> io::Result<Vec<Attached>>,
+    attached: impl FnOnce(&Lease, &mut Work) -> io::Result<Vec<Attached>>,
 ) -> Ran {
-    let Order { request, asked, work, deadline, waiting, cut } = order;
+    let Order { request, asked, mut work, deadline, waiting, cut } = order;
     if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
         return Fault::Deadline.into();
     }
@@ -79,7 +79,7 @@ pub(crate) async fn run(
         Ok(Err(fault)) => return fault.into(),
         Err(_) => return Fault::Deadline.into(),
     };
-    let attached = match attached() {
+    let attached = match attached(&lease, &mut work) {
         Ok(attached) => attached,
         Err(error) => return Fault::Memory(error.into()).into(),
     };

@@ -9,7 +9,7 @@ use std::{
 use lazaret_wire::{
     evidence,
     params::Profile,
-    work::{self, Execute, Given, Inspect, Prepare, Work},
+    work::{self, Execute, Inspect, Prepare, Work},
 };
 use tokio::time::timeout_at;
 use tracing::Instrument;
@@ -31,7 +31,7 @@ use crate::{
     program::Relayed,
     request::{Output, RequestId, Written, or_never, wall_micros},
     retry::pause_before_retry,
-    worker::Urgency,
+    worker::{Lease, Urgency},
 };
 
 /// What an element of a table takes, and as much again while the table grows.
@@ -164,11 +164,9 @@ async fn attempt(host: &Shared, call: &Call, artifact: &Artifact) -> (Ran, Relay
     let table_bytes = u64::from(call.params.table_elements_max) * TABLE_ELEMENT_BYTES;
     let mut limits = call.limits.for_execute(&call.params, tmp_bytes.saturating_add(table_bytes));
     limits.wall_micros = call.wall.map_or(limits.wall_micros, wall_micros);
-    let given = call.input.given();
-    let is_attached = given == Given::Attached;
     let work = Work::Execute(Execute {
         artifact: artifact.number,
-        given,
+        given: call.input.given(),
         input: call.input.form.clone(),
         params: call.params.clone(),
         limits,
@@ -177,26 +175,29 @@ async fn attempt(host: &Shared, call: &Call, artifact: &Artifact) -> (Ran, Relay
         Profile::Pvf => Asked::Execute,
         Profile::Plain | Profile::Wasi => Asked::Run,
     };
-    let blobs = || {
-        let input = match is_attached {
-            true => Some(call.input.to_blob()?),
-            false => None,
-        };
-        let blobs = std::iter::once(artifact.blob.clone()).chain(input);
-        let blobs = blobs.chain(call.input.image.clone()).map(Attached::Blob);
-        io::Result::Ok(blobs.collect::<Vec<_>>())
+    let files = |lease: &Lease, work: &mut Work| {
+        let mut attached = vec![Attached::Blob(artifact.blob.clone())];
+        if let Work::Execute(execute) = work
+            && execute.given.is_in_a_file()
+        {
+            let (given, input) = call.input.in_a_file(lease.input_file())?;
+            execute.given = given;
+            attached.push(input);
+        }
+        attached.extend(call.input.image.clone().map(Attached::Blob));
+        io::Result::Ok(attached)
     };
     let (pool, urgency) = (&host.execute_workers, Urgency::new(call.lane));
     let order = Order::new(call.request, asked, work, host.waiting);
     let order = Order { deadline: call.deadline, ..order };
     let Some(outside) = &call.streams else {
-        return (run(host, pool, &urgency, order, blobs).await, Relayed::default());
+        return (run(host, pool, &urgency, order, files).await, Relayed::default());
     };
     let mut outside = outside.lock().await;
     let waiting = if outside.is_live() { Waiting::Possible } else { host.waiting };
     let (relay, pipes, cut) = outside.relay();
-    let attached = || {
-        let mut attached = blobs()?;
+    let attached = |lease: &Lease, work: &mut Work| {
+        let mut attached = files(lease, work)?;
         attached.extend(pipes.open()?.into_iter().map(Attached::Pipe));
         Ok(attached)
     };
@@ -267,7 +268,7 @@ pub(crate) async fn inspect(
         code_bytes_max: limits.code_bytes_max,
         limits: limits.for_inspect(),
     });
-    let attached = || Ok(vec![Attached::Blob(code.blob().clone())]);
+    let attached = |_: &Lease, _: &mut Work| Ok(vec![Attached::Blob(code.blob().clone())]);
     let order = Order::new(request, Asked::Inspect, work, host.waiting);
     let ran = run(&host, &host.prepare_workers, &Urgency::new(ASKED), order, attached).await;
     let verdict = match ran.concluded? {
@@ -354,7 +355,7 @@ async fn compile(host: &Arc<Shared>, key: Key, wanted: &Wanted, urgency: &Urgenc
     });
     let mut attempt = 1;
     loop {
-        let attached = || Ok(vec![Attached::Blob(code.blob().clone())]);
+        let attached = |_: &Lease, _: &mut Work| Ok(vec![Attached::Blob(code.blob().clone())]);
         let order = Order::new(request, asked, work.clone(), host.waiting);
         let ran = run(host, &host.prepare_workers, urgency, order, attached).await;
         if let Some(pause) = pause_before_retry(Retry::Once, attempt, &ran.concluded) {

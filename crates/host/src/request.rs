@@ -14,9 +14,10 @@ use lazaret_wire::{
 
 use crate::{
     artifacts::{Origin, PrepareFacts, Purpose},
-    blob::Blob,
+    blob::{Attached, Blob},
     host::Security,
     verdict::{LogLine, Verdict},
+    worker::{INPUT_FILE_BYTES_MAX, InputFile},
 };
 
 /// Bytes of private memory that a call may have beyond its linear memory and its stack: the engine,
@@ -125,7 +126,7 @@ impl Input {
         *hasher.finalize().as_bytes()
     }
 
-    /// The bytes themselves if they are few, or that they will be attached.
+    /// The bytes themselves if they are few, or that they will be in a file.
     pub(crate) fn given(&self) -> Given {
         match self.len() <= INPUT_INLINE_BYTES_MAX as u64 {
             true => Given::Inline(self.pieces.concat()),
@@ -133,7 +134,17 @@ impl Input {
         }
     }
 
-    pub(crate) fn to_blob(&self) -> io::Result<Blob> {
+    /// The bytes in a file, and in which: the worker's, if it has one and they are not too many, or a memfd of
+    /// their own.
+    pub(crate) fn in_a_file(&self, file: Option<&InputFile>) -> io::Result<(Given, Attached)> {
+        let bytes = self.len();
+        match file.filter(|_| bytes <= INPUT_FILE_BYTES_MAX) {
+            Some(file) => Ok((Given::Placed(bytes), Attached::InputFile(file.put(&self.pieces)?))),
+            None => Ok((Given::Attached, Attached::Blob(self.to_blob()?))),
+        }
+    }
+
+    fn to_blob(&self) -> io::Result<Blob> {
         let pieces: Vec<_> = self.pieces.iter().map(Vec::as_slice).collect();
         Blob::from_parts(&pieces)
     }

@@ -8,7 +8,10 @@ use std::io;
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, memfd_create};
+use rustix::fs::{
+    MemfdFlags, OFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fcntl_getfl, fstat,
+    memfd_create,
+};
 use rustix::io::Errno;
 
 use crate::sys;
@@ -39,6 +42,14 @@ pub enum OpenError {
         bytes: u64,
         /// The most that was allowed.
         bytes_max: u64,
+    },
+    /// It is shorter than what should be in it.
+    #[error("the memory file has {bytes} bytes, fewer than {bytes_min}")]
+    TooShort {
+        /// Its length.
+        bytes: u64,
+        /// How many there should be.
+        bytes_min: u64,
     },
     /// It could not be mapped.
     #[error("the memory file cannot be mapped")]
@@ -104,7 +115,7 @@ impl Mapped {
         if bytes == 0 {
             return Ok(Mapped(None));
         }
-        Ok(Mapped(Some(sys::map_sealed(file.as_fd(), bytes).map_err(OpenError::Map)?)))
+        Ok(Mapped(Some(sys::map_unchanging(file.as_fd(), bytes).map_err(OpenError::Map)?)))
     }
 }
 
@@ -116,8 +127,55 @@ impl Deref for Mapped {
     }
 }
 
+/// Checks that nobody can write to the file through this descriptor, nor change its length or seals.
+///
+/// # Errors
+/// EPERM if somebody could; otherwise as `fcntl(2)`.
+pub fn check_read_only(file: BorrowedFd<'_>) -> io::Result<()> {
+    match fcntl_getfl(file)? & OFlags::RWMODE {
+        OFlags::RDONLY => Ok(()),
+        _ => Err(Errno::PERM.into()),
+    }
+}
+
+/// The first bytes of a file that is not sealed, mapped private and read-only until dropped.
+///
+/// For a file that has one writer, who keeps to a rule: while somebody has it mapped, these bytes are there
+/// and stay as they are.
+#[derive(Debug)]
+pub struct Placed(Option<sys::ReadMapping>);
+
+impl Placed {
+    /// Checks that there are so many, and maps them. The descriptor may be closed afterwards.
+    ///
+    /// # Errors
+    /// That there are fewer, or that they cannot be mapped.
+    pub fn open(file: impl AsFd, bytes: u64) -> Result<Self, OpenError> {
+        let found = fstat(&file).map_err(OpenError::Length)?.st_size.unsigned_abs();
+        let length = usize::try_from(bytes).ok().filter(|_| bytes <= found);
+        let Some(length) = length else {
+            return Err(OpenError::TooShort { bytes: found, bytes_min: bytes });
+        };
+        // mmap(2) refuses a length of zero.
+        if length == 0 {
+            return Ok(Placed(None));
+        }
+        Ok(Placed(Some(sys::map_unchanging(file.as_fd(), length).map_err(OpenError::Map)?)))
+    }
+}
+
+impl Deref for Placed {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::{fs::File, os::fd::AsRawFd};
+
     use super::*;
 
     fn sealed(content: &[u8]) -> OwnedFd {
@@ -139,6 +197,29 @@ mod tests {
         assert_eq!(rustix::io::pwrite(&file, b"x", 0), Err(Errno::PERM));
         assert_eq!(rustix::fs::ftruncate(&file, 0), Err(Errno::PERM));
         assert_eq!(fcntl_add_seals(&file, SealFlags::FUTURE_WRITE), Err(Errno::PERM));
+    }
+
+    #[test]
+    fn of_a_file_that_is_not_sealed_the_first_bytes_are_mapped_if_they_are_there() {
+        let file = create("test").unwrap();
+        for written in [&b"lazaret"[..], b"jail"] {
+            rustix::io::pwrite(&file, written, 0).unwrap();
+            assert_eq!(&*Placed::open(&file, written.len() as u64).unwrap(), written);
+        }
+        assert_eq!(&*Placed::open(&file, 0).unwrap(), b"");
+        assert!(matches!(Placed::open(&file, 8), Err(OpenError::TooShort { bytes: 7, .. })));
+    }
+
+    #[test]
+    fn a_descriptor_that_can_write_is_told_from_one_that_cannot() {
+        let file = create("test").unwrap();
+        assert!(check_read_only(file.as_fd()).is_err());
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let read_only = File::open(path).unwrap();
+        check_read_only(read_only.as_fd()).unwrap();
+        assert!(rustix::io::pwrite(&read_only, b"x", 0).is_err());
+        assert!(rustix::fs::ftruncate(&read_only, 1).is_err());
+        assert!(fcntl_add_seals(&read_only, SealFlags::GROW).is_err());
     }
 
     #[test]

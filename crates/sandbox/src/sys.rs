@@ -344,16 +344,16 @@ pub(crate) fn reap_stranger(known: &[libc::pid_t]) -> io::Result<bool> {
     wait(libc::P_PID, pid, libc::WEXITED, &mut ended).map(|()| true)
 }
 
-/// A private, read-only mapping of a sealed memfd, unmapped when dropped.
+/// A private, read-only mapping of a file that stays as it is, unmapped when dropped.
 #[derive(Debug)]
 pub(crate) struct ReadMapping {
     start: *mut libc::c_void,
     bytes: usize,
 }
 
-/// Maps the first `bytes` of `fd`, which the caller has found to be sealed against writing and
-/// shrinking. `bytes` is not zero.
-pub(crate) fn map_sealed(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<ReadMapping> {
+/// Maps the first `bytes` of `fd`, which are there and stay as they are: the caller has found the file to be
+/// sealed against writing and shrinking, or names its one writer's rule. `bytes` is not zero.
+pub(crate) fn map_unchanging(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<ReadMapping> {
     // SAFETY: a null hint makes mmap(2) choose unused addresses, so nothing is overwritten.
     let start = unsafe {
         libc::mmap(ptr::null_mut(), bytes, libc::PROT_READ, libc::MAP_PRIVATE, fd.as_raw_fd(), 0)
@@ -369,8 +369,8 @@ impl Deref for ReadMapping {
 
     fn deref(&self) -> &[u8] {
         // SAFETY: from_raw_parts needs readable bytes that do not change while borrowed. The
-        // mapping lives as long as `self`; F_SEAL_WRITE and F_SEAL_SHRINK, checked by the
-        // caller of `map_sealed`, keep the bytes as they are.
+        // mapping lives as long as `self`, and the caller of `map_unchanging` knows that the bytes stay as
+        // they are: by F_SEAL_WRITE and F_SEAL_SHRINK, or by the rule of who writes.
         unsafe { std::slice::from_raw_parts(self.start.cast(), self.bytes) }
     }
 }

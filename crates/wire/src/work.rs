@@ -52,8 +52,8 @@ pub struct Load {
 /// One piece of work. The worker hands it to a job as it is, as an [`Order`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Work {
-    /// Call an artifact once. Descriptors: the artifact, the input if it is not inline, and those that the
-    /// input says.
+    /// Call an artifact once. Descriptors: the artifact, the input's file if it is not inline, and those that
+    /// the input says.
     Execute(Execute),
     /// Compile code. Descriptor: the code. The worker adds an empty memfd for the artifact when it
     /// hands the work to its job.
@@ -67,7 +67,7 @@ impl Work {
     pub fn descriptors_from_host(&self) -> usize {
         match self {
             Self::Execute(execute) => {
-                1 + usize::from(execute.given == Given::Attached) + execute.input.descriptors()
+                1 + usize::from(execute.given.is_in_a_file()) + execute.input.descriptors()
             }
             Self::Prepare(_) | Self::Inspect(_) => 1,
         }
@@ -104,8 +104,21 @@ pub struct Execute {
 pub enum Given {
     /// In the sealed memfd that rides along.
     Attached,
+    /// So many bytes, at the beginning of the file that rides along, the worker's input file: only the host can
+    /// write to it, and does not before the worker has answered.
+    Placed(u64),
     /// Here: at most [`INPUT_INLINE_BYTES_MAX`].
     Inline(#[serde(with = "serde_bytes")] Vec<u8>),
+}
+
+impl Given {
+    /// Whether a descriptor rides along.
+    pub fn is_in_a_file(&self) -> bool {
+        match self {
+            Self::Attached | Self::Placed(_) => true,
+            Self::Inline(_) => false,
+        }
+    }
 }
 
 /// How the input's bytes become the guest's argument.

@@ -2,19 +2,21 @@
 
 use std::{ops::Deref, os::fd::OwnedFd};
 
-use lazaret_sandbox::memfd::{Mapped, OpenError};
+use lazaret_sandbox::memfd::{Mapped, OpenError, Placed};
 use lazaret_wire::work::Given;
 
 /// There until the job ends.
 pub(crate) enum InputBytes {
     /// They were attached.
     Mapped(Mapped),
+    /// They were put in a file for this call.
+    Placed(Placed),
     /// They stood in the order.
     Inline(Vec<u8>),
 }
 
 impl InputBytes {
-    /// Takes those that stand in the order, or maps what was attached: the next of the descriptors, which is
+    /// Takes those that stand in the order, or maps their file: the next of the descriptors, which is
     /// not closed here, because the job closes all of them at once. `None` if there is none.
     pub(crate) fn take(
         given: Given,
@@ -28,6 +30,12 @@ impl InputBytes {
                 std::mem::forget(attached);
                 Some(mapped)
             }
+            Given::Placed(bytes) => {
+                let attached = descriptors.next()?;
+                let mapped = Placed::open(&attached, bytes).map(Self::Placed);
+                std::mem::forget(attached);
+                Some(mapped)
+            }
         }
     }
 }
@@ -38,6 +46,7 @@ impl Deref for InputBytes {
     fn deref(&self) -> &[u8] {
         match self {
             Self::Mapped(mapped) => mapped,
+            Self::Placed(placed) => placed,
             Self::Inline(bytes) => bytes,
         }
     }

@@ -22,7 +22,7 @@ use lazaret_wire::{
         decode, encode,
     },
     greeting::Role,
-    work::{Load, Order, Work},
+    work::{Execute, Given, Load, Order, Work},
 };
 
 use crate::{
@@ -122,6 +122,10 @@ impl Worker {
     fn hand_over(&mut self, work: &Work, descriptors: Vec<OwnedFd>) -> Result<HandedOver, Failed> {
         if descriptors.len() != work.descriptors_from_host() {
             return Err(Failed(StartStep::Descriptors, io::ErrorKind::InvalidInput.into()));
+        }
+        if let Work::Execute(Execute { given: Given::Placed(_), .. }) = work {
+            memfd::check_read_only(descriptors[1].as_fd())
+                .map_err(|error| Failed(StartStep::Descriptors, error))?;
         }
         let artifact = match work {
             Work::Prepare(_) => {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use lazaret_sandbox::fork::Child;
-use lazaret_wire::work::{Copy, Execute, Given, Load, Order};
+use lazaret_wire::work::{Copy, Execute, Load, Order};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{
@@ -196,5 +196,5 @@ pub(crate) fn copy_for(execute: &Execute) -> Copy {
 
 /// Whether the call brings no descriptor but the artifact's, which a copy does not need.
 fn is_all_in_order(execute: &Execute) -> bool {
-    execute.given != Given::Attached && execute.input.descriptors() == 0
+    !execute.given.is_in_a_file() && execute.input.descriptors() == 0
 }

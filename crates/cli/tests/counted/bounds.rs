@@ -39,15 +39,15 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "a_trivial_call", most: TRIVIAL },
     // Half a megabyte more of artifact: not a byte more is copied, not a page more is touched.
     Case { name: "a_large_artifact", most: TRIVIAL },
-    // The host copies the input to a memory file; the job maps that (a fault for each 16 pages) and
+    // The host writes the input to the worker's input file; the job maps that (a fault for each 16 pages) and
     // copies it to the guest (a fault for each page). Once more would be 256 faults more. What a copy
     // waits for has descriptors, so it has its last doors to close when that comes.
     Case {
         name: "a_large_input",
         most: Counts {
-            host: share(15, 97 + LARGE_BYTES as u64, 6),
-            worker: share(33, 170, 6),
-            job: share(20, 75, 350),
+            host: share(10, 97 + LARGE_BYTES as u64, 6),
+            worker: share(34, 175, 6),
+            job: share(20, 83, 350),
             standby: share(12, 1, 42),
             ..TRIVIAL
         },

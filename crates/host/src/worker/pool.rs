@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::{
     backoff::Backoff,
+    input_file::InputFile,
     process::{Afterwards, Answer, Facts, Process, Terms},
     spawner::Spawner,
 };
@@ -298,6 +299,11 @@ impl Lease {
             Some(process) => Ok(&process.facts),
             None => Err(bug!("a lease without its worker")),
         }
+    }
+
+    /// The input file of the leased worker, where there can be one.
+    pub(crate) fn input_file(&self) -> Option<&InputFile> {
+        self.process.as_ref()?.input_file()
     }
 
     /// Runs one piece of work on the leased worker. A worker that was lost is retired.

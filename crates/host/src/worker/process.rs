@@ -6,7 +6,7 @@ use std::{
     pin::pin,
     process,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -28,6 +28,7 @@ use tokio::{
 };
 
 use super::{
+    input_file::InputFile,
     layers,
     link::{self, Link},
     log_pipe::{self, Log},
@@ -80,6 +81,8 @@ pub(crate) struct Process {
     kept_bytes_max: u64,
     /// How many pieces of work it was sent.
     sent: AtomicU64,
+    /// Made for the first input that is put there; `None` where that cannot be.
+    input_file: OnceLock<Option<InputFile>>,
     /// Its processors, where it has some of its own.
     _seat: Option<Seat>,
     pub(crate) facts: Facts,
@@ -131,13 +134,28 @@ impl Process {
         }
         let memory = layers::limit_jobs(&child, admitted.err(), &mut facts.layers);
         let memory = layers::unless_required(jail, layers::LIMITS, memory)?.ok();
-        let sent = AtomicU64::new(0);
-        Ok(Self { link, log, child, patience, memory, kept_bytes_max, sent, _seat: seat, facts })
+        Ok(Self {
+            link,
+            log,
+            child,
+            patience,
+            memory,
+            kept_bytes_max,
+            sent: AtomicU64::new(0),
+            input_file: OnceLock::new(),
+            _seat: seat,
+            facts,
+        })
     }
 
     /// Whether an idle worker is as it should be: alive, with nothing to say.
     pub(crate) fn is_quiet(&self) -> bool {
         self.link.is_quiet()
+    }
+
+    /// Its input file, where there can be one. Only who leased the worker may write to it.
+    pub(crate) fn input_file(&self) -> Option<&InputFile> {
+        self.input_file.get_or_init(|| InputFile::new().ok()).as_ref()
     }
 
     /// Sends one piece of work and waits for its end, or withdraws it when `withdrawn` resolves. What
