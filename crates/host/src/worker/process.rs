@@ -81,8 +81,8 @@ pub(crate) struct Process {
     kept_bytes_max: u64,
     /// How many pieces of work it was sent.
     sent: AtomicU64,
-    /// Made for the first input that is put there; `None` where that cannot be.
-    input_file: OnceLock<Option<InputFile>>,
+    /// Made for the first input that is put there.
+    input_file: OnceLock<InputFile>,
     /// Its processors, where it has some of its own.
     _seat: Option<Seat>,
     pub(crate) facts: Facts,
@@ -155,7 +155,10 @@ impl Process {
 
     /// Its input file, where there can be one. Only who leased the worker may write to it.
     pub(crate) fn input_file(&self) -> Option<&InputFile> {
-        self.input_file.get_or_init(|| InputFile::new().ok()).as_ref()
+        if self.input_file.get().is_none() {
+            let _ = self.input_file.set(InputFile::new().ok()?);
+        }
+        self.input_file.get()
     }
 
     /// Sends one piece of work and waits for its end, or withdraws it when `withdrawn` resolves. What
