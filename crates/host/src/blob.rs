@@ -4,6 +4,7 @@
 //! (memfd_create(2), `F_SEAL_WRITE`), so what the host digested is what the job maps.
 
 use std::{
+    ffi::CStr,
     fs::File,
     io::{self, Write},
     os::{
@@ -128,12 +129,17 @@ impl AsFd for Blob {
     }
 }
 
-/// An empty memfd that can be sealed. `MFD_NOEXEC_SEAL` is asked for where the kernel knows it
-/// (Linux 6.3): nobody executes these files, jobs only map them.
+/// An empty memfd that can be sealed.
 pub(crate) fn create() -> io::Result<OwnedFd> {
+    create_named(c"lazaret")
+}
+
+/// The same with a name of its own in `/proc/PID/fd`. `MFD_NOEXEC_SEAL` is asked for where the kernel knows it
+/// (Linux 6.3): nobody executes these files, jobs only map them.
+pub(crate) fn create_named(name: &CStr) -> io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    match memfd_create(c"lazaret", flags | MemfdFlags::NOEXEC_SEAL) {
-        Err(rustix::io::Errno::INVAL) => Ok(memfd_create(c"lazaret", flags)?),
+    match memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
+        Err(rustix::io::Errno::INVAL) => Ok(memfd_create(name, flags)?),
         created => Ok(created?),
     }
 }

@@ -10,6 +10,8 @@ use crate::bounds::{
 
 /// The kind of descriptor that an artifact in memory has.
 const MEMORY_FILE: &str = "/memfd";
+/// How a worker's input file begins; the host has two descriptors of each.
+const INPUT_FILE: &str = "/memfd:lazaret-input";
 
 /// A process below this one, as `/proc` tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +33,10 @@ impl Process {
 /// What is held at one moment.
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
-    /// By kind; without those of artifacts in memory, which come and go.
+    /// By kind; without those of artifacts in memory, which come and go, and of input files, which a worker has
+    /// from its first large input on.
     descriptors: BTreeMap<String, usize>,
+    input_files: usize,
     /// A file of the cache is open, or its directory.
     is_writing: bool,
     workers: usize,
@@ -53,6 +57,7 @@ impl Held {
             processes().into_iter().partition(|one| one.is_dead);
         let workers: Vec<_> = living.iter().filter(|one| one.is_worker()).collect();
         let mut descriptors = descriptors_by_kind();
+        let input_files = descriptors.remove(INPUT_FILE).unwrap_or(0);
         let hot = sum(&host.metrics_text(), "lazaret_hot_artifacts") as usize;
         if let Some(memory_files) = descriptors.get_mut(MEMORY_FILE) {
             *memory_files = memory_files.saturating_sub(hot);
@@ -63,6 +68,7 @@ impl Held {
         Self {
             is_writing: descriptors.keys().any(|kind| kind.starts_with(&*cache_name)),
             descriptors,
+            input_files,
             workers: workers.len(),
             jobs: living.iter().filter(|one| !one.is_worker() && !one.is_keeper).count(),
             dead: dead.len(),
@@ -92,6 +98,9 @@ impl Held {
         must_be("workers", self.workers, workers);
         must_be("dead processes", self.dead, 0);
         must_be("strange files in the cache", self.strange_files, 0);
+        if self.input_files > 2 * EXECUTE_WORKERS {
+            wrong.push(format!("{} descriptors of input files", self.input_files));
+        }
         // A worker that calls has two more while it expects a call: a template and a copy.
         let standby = workers..=workers + 2 * EXECUTE_WORKERS;
         if !standby.contains(&self.jobs) {
@@ -168,7 +177,10 @@ fn descriptors_by_kind() -> BTreeMap<String, usize> {
         let target = fs::read_link(entry.path()).unwrap_or_default();
         // `socket:[1]`, `/memfd:name (deleted)`, a path.
         let target = target.to_string_lossy();
-        let kind = target.split([':', ' ']).next().unwrap_or_default().to_owned();
+        let kind = match target.starts_with(INPUT_FILE) {
+            true => INPUT_FILE.to_owned(),
+            false => target.split([':', ' ']).next().unwrap_or_default().to_owned(),
+        };
         *kinds.entry(kind).or_default() += 1;
     }
     kinds

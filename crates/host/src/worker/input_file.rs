@@ -28,7 +28,7 @@ pub(crate) struct InputFile {
 impl InputFile {
     /// An empty one. Needs `/proc`: to open a file anew is what gives a descriptor that cannot write.
     pub(crate) fn new() -> io::Result<Self> {
-        let file = File::from(blob::create()?);
+        let file = File::from(blob::create_named(c"lazaret-input")?);
         let read_only = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
         Ok(Self { file, read_only: Arc::new(read_only) })
     }
