@@ -14,23 +14,28 @@ const INLINE: usize = 32 * 1024;
 const PLACED: usize = 16 * 1024 * 1024;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Says how many bytes it was given, and what the last one was.
+/// Says how many bytes it was given, and what the last one, the one in the middle and the first were.
 const TELLS_INPUT: &str = "
-    (i32.store (i32.const 516)
+    (i32.store8 (i32.const 516)
         (i32.load8_u (i32.sub (i32.add (local.get 0) (local.get 1)) (i32.const 1))))
+    (i32.store8 (i32.const 517)
+        (i32.load8_u (i32.add (local.get 0) (i32.div_u (local.get 1) (i32.const 2)))))
+    (i32.store8 (i32.const 518) (i32.load8_u (local.get 0)))
     (i32.store (i32.const 520) (local.get 1))
     (i64.const 0xc00000200)";
 
-/// Calls it with an input of so many bytes and sees that it got all of it.
+/// Calls it with an input of so many bytes, unlike the last, and sees that it got all of it.
 async fn is_told(host: &Host, code: &Code, bytes: usize, cpu: Duration) {
-    let last = (bytes % 251) as u8;
-    let mut input = vec![0xaa; bytes];
+    let (first, middle, last) = (bytes as u8, (bytes % 249) as u8, (bytes % 251) as u8);
+    let mut input = vec![middle; bytes];
+    input[0] = first;
     input[bytes - 1] = last;
+    let seen = [input[bytes - 1], input[bytes / 2], input[0], 0];
     let asked = settings(cpu, Retry::Never);
     let answer = host.validate(code, Block::encoded(input), &asked).await.unwrap();
     let Verdict::Returned(validated) = &answer.verdict else { panic!("{answer:?}") };
     let told = (validated.result.hrmp_watermark, validated.result.processed_downward_messages);
-    assert_eq!(told, (bytes as u32, last.into()));
+    assert_eq!(told, (bytes as u32, u32::from_le_bytes(seen)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -57,8 +57,9 @@ impl Order {
 }
 
 /// Runs one job on a leased worker and judges it. The descriptors that go with it are asked for once there
-/// is a worker, and the work may then be changed to suit it: what waits holds none. When this future is dropped the work is withdrawn: the
-/// conversation goes on in a task of its own just long enough to have the job killed and reaped.
+/// is a worker: what waits holds none. The work may then be changed to suit that worker. When this future
+/// is dropped the work is withdrawn: the conversation goes on in a task of its own just long enough to have
+/// the job killed and reaped.
 pub(crate) async fn run(
     host: &Shared,
     pool: &Pool,

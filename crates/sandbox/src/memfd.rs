@@ -96,37 +96,6 @@ pub fn check_sealed(file: BorrowedFd<'_>, bytes_max: u64) -> Result<u64, OpenErr
     Ok(bytes)
 }
 
-/// A sealed file's bytes, mapped private and read-only until dropped.
-#[derive(Debug)]
-pub struct Mapped(Option<sys::ReadMapping>);
-
-impl Mapped {
-    /// Checks the file as [`check_sealed`] does and maps it. The descriptor may be closed
-    /// afterwards.
-    ///
-    /// # Errors
-    /// The property that it lacks, or that it cannot be mapped.
-    pub fn open(file: impl AsFd, bytes_max: u64) -> Result<Self, OpenError> {
-        let bytes = check_sealed(file.as_fd(), bytes_max)?;
-        let Ok(bytes) = usize::try_from(bytes) else {
-            return Err(OpenError::TooLong { bytes, bytes_max });
-        };
-        // mmap(2) refuses a length of zero.
-        if bytes == 0 {
-            return Ok(Mapped(None));
-        }
-        Ok(Mapped(Some(sys::map_unchanging(file.as_fd(), bytes).map_err(OpenError::Map)?)))
-    }
-}
-
-impl Deref for Mapped {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        self.0.as_deref().unwrap_or_default()
-    }
-}
-
 /// Checks that nobody can write to the file through this descriptor, nor change its length or seals.
 ///
 /// # Errors
@@ -138,33 +107,47 @@ pub fn check_read_only(file: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
-/// The first bytes of a file that is not sealed, mapped private and read-only until dropped.
-///
-/// For a file that has one writer, who keeps to a rule: while somebody has it mapped, these bytes are there
-/// and stay as they are.
+/// A file's bytes, mapped private and read-only until dropped.
 #[derive(Debug)]
-pub struct Placed(Option<sys::ReadMapping>);
+pub struct Mapped(Option<sys::ReadMapping>);
 
-impl Placed {
-    /// Checks that there are so many, and maps them. The descriptor may be closed afterwards.
+impl Mapped {
+    /// Checks the file as [`check_sealed`] does and maps it. The descriptor may be closed
+    /// afterwards.
+    ///
+    /// # Errors
+    /// The property that it lacks, or that it cannot be mapped.
+    pub fn open(file: impl AsFd, bytes_max: u64) -> Result<Self, OpenError> {
+        let bytes = check_sealed(file.as_fd(), bytes_max)?;
+        Self::map(file.as_fd(), bytes)
+    }
+
+    /// Maps the first bytes of a file that is not sealed but has one writer, who keeps to a rule: while somebody
+    /// has them mapped they are there and stay as they are. The descriptor may be closed afterwards.
     ///
     /// # Errors
     /// That there are fewer, or that they cannot be mapped.
-    pub fn open(file: impl AsFd, bytes: u64) -> Result<Self, OpenError> {
+    pub fn open_first(file: impl AsFd, bytes: u64) -> Result<Self, OpenError> {
         let found = fstat(&file).map_err(OpenError::Length)?.st_size.unsigned_abs();
-        let length = usize::try_from(bytes).ok().filter(|_| bytes <= found);
-        let Some(length) = length else {
+        if found < bytes {
             return Err(OpenError::TooShort { bytes: found, bytes_min: bytes });
+        }
+        Self::map(file.as_fd(), bytes)
+    }
+
+    fn map(file: BorrowedFd<'_>, bytes: u64) -> Result<Self, OpenError> {
+        let Ok(length) = usize::try_from(bytes) else {
+            return Err(OpenError::TooLong { bytes, bytes_max: usize::MAX as u64 });
         };
         // mmap(2) refuses a length of zero.
         if length == 0 {
-            return Ok(Placed(None));
+            return Ok(Mapped(None));
         }
-        Ok(Placed(Some(sys::map_unchanging(file.as_fd(), length).map_err(OpenError::Map)?)))
+        Ok(Mapped(Some(sys::map_unchanging(file, length).map_err(OpenError::Map)?)))
     }
 }
 
-impl Deref for Placed {
+impl Deref for Mapped {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -204,10 +187,10 @@ mod tests {
         let file = create("test").unwrap();
         for written in [&b"lazaret"[..], b"jail"] {
             rustix::io::pwrite(&file, written, 0).unwrap();
-            assert_eq!(&*Placed::open(&file, written.len() as u64).unwrap(), written);
+            assert_eq!(&*Mapped::open_first(&file, written.len() as u64).unwrap(), written);
         }
-        assert_eq!(&*Placed::open(&file, 0).unwrap(), b"");
-        assert!(matches!(Placed::open(&file, 8), Err(OpenError::TooShort { bytes: 7, .. })));
+        assert_eq!(&*Mapped::open_first(&file, 0).unwrap(), b"");
+        assert!(matches!(Mapped::open_first(&file, 8), Err(OpenError::TooShort { bytes: 7, .. })));
     }
 
     #[test]

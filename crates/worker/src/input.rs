@@ -2,15 +2,13 @@
 
 use std::{ops::Deref, os::fd::OwnedFd};
 
-use lazaret_sandbox::memfd::{Mapped, OpenError, Placed};
+use lazaret_sandbox::memfd::{Mapped, OpenError};
 use lazaret_wire::work::Given;
 
 /// There until the job ends.
 pub(crate) enum InputBytes {
-    /// They were attached.
+    /// They were in a file.
     Mapped(Mapped),
-    /// They were put in a file for this call.
-    Placed(Placed),
     /// They stood in the order.
     Inline(Vec<u8>),
 }
@@ -22,21 +20,18 @@ impl InputBytes {
         given: Given,
         descriptors: &mut impl Iterator<Item = OwnedFd>,
     ) -> Option<Result<Self, OpenError>> {
-        match given {
-            Given::Inline(bytes) => Some(Ok(Self::Inline(bytes))),
-            Given::Attached => {
-                let attached = descriptors.next()?;
-                let mapped = Mapped::open(&attached, u64::MAX).map(Self::Mapped);
-                std::mem::forget(attached);
-                Some(mapped)
-            }
-            Given::Placed(bytes) => {
-                let attached = descriptors.next()?;
-                let mapped = Placed::open(&attached, bytes).map(Self::Placed);
-                std::mem::forget(attached);
-                Some(mapped)
-            }
-        }
+        let file_bytes = match given {
+            Given::Inline(bytes) => return Some(Ok(Self::Inline(bytes))),
+            Given::Attached => None,
+            Given::Placed(bytes) => Some(bytes),
+        };
+        let file = descriptors.next()?;
+        let mapped = match file_bytes {
+            Some(bytes) => Mapped::open_first(&file, bytes),
+            None => Mapped::open(&file, u64::MAX),
+        };
+        std::mem::forget(file);
+        Some(mapped.map(Self::Mapped))
     }
 }
 
@@ -46,7 +41,6 @@ impl Deref for InputBytes {
     fn deref(&self) -> &[u8] {
         match self {
             Self::Mapped(mapped) => mapped,
-            Self::Placed(placed) => placed,
             Self::Inline(bytes) => bytes,
         }
     }
