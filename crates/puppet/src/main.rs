@@ -47,7 +47,7 @@ fn main() {
             socket::wait_until_readable();
             exit(1);
         }
-        let ToWorker::Run { number, work } = take() else { continue };
+        let ToWorker::Run { number, work, .. } = take() else { continue };
         let answer = FromWorker {
             number,
             readiness: Readiness::Standby,

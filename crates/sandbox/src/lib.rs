@@ -81,6 +81,7 @@ compile_error!(
 mod allocator;
 pub mod filter;
 pub mod fork;
+pub mod home;
 pub mod job;
 mod keeper;
 pub mod layer;

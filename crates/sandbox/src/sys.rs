@@ -48,6 +48,12 @@ pub(crate) fn move_to_descriptor(fd: OwnedFd, number: RawFd) -> io::Result<Owned
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// The number of the processor that this runs on (`sched_getcpu(3)`), which it may have left already.
+pub(crate) fn processor() -> Option<usize> {
+    // SAFETY: the call touches no memory of the caller.
+    usize::try_from(unsafe { libc::sched_getcpu() }).ok()
+}
+
 /// The time by the system call and not by the vdso, which a job has not (`clock_gettime(2)`). Zero if
 /// the kernel refuses.
 pub(crate) fn clock_time(clock: libc::clockid_t) -> Duration {

@@ -5,7 +5,7 @@ use divan::{Bencher, black_box, counter::BytesCount};
 use lazaret_wire::{
     claim::Claim,
     evidence::{End, Evidence, LogLevel, LogLine, Output, Reply, Usage},
-    frame::{Ending, FromWorker, Readiness, ToWorker, decode, encode},
+    frame::{Ending, FromWorker, Readiness, ToWorker, Wake, decode, encode},
     params::Params,
     reply::{ReplyReader, push_claim, push_log, push_output_header},
     work::{Execute, Given, Input, Limits, Work},
@@ -36,6 +36,7 @@ fn run() -> ToWorker {
             params,
             limits: LIMITS,
         }),
+        wake: Wake::Anywhere,
     }
 }
 

@@ -29,9 +29,20 @@ pub enum ToWorker {
         number: u64,
         /// What to run.
         work: Work,
+        /// Where its job is to wake.
+        wake: Wake,
     },
     /// Kill the job that is running and answer with its evidence. Says nothing to an idle worker.
     Withdraw,
+}
+
+/// On which processor a job wakes when it is handed its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Wake {
+    /// On the worker's. Another then makes the next job meanwhile.
+    BesideWorker,
+    /// Where the kernel likes.
+    Anywhere,
 }
 
 /// Worker to host, after the greetings.

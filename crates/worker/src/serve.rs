@@ -9,6 +9,7 @@ use std::{
 use lazaret_engine::Engine;
 use lazaret_sandbox::{
     fork::{Forked, fork_job},
+    home::Home,
     job::JobKind,
     memfd,
     watch::CpuTimer,
@@ -18,7 +19,7 @@ use lazaret_wire::{
     claim::Claim,
     evidence::{Output, Reply},
     frame::{
-        Ending, FromWorker, NotStarted, OUTPUT_INLINE_BYTES_MAX, Readiness, StartStep, ToWorker,
+        Ending, FromWorker, NotStarted, OUTPUT_INLINE_BYTES_MAX, Readiness, StartStep, ToWorker, Wake,
         decode, encode,
     },
     greeting::Role,
@@ -47,6 +48,7 @@ pub(crate) struct Worker {
     pub(crate) native: Option<Native>,
     pub(crate) jail: WorkerJail,
     pub(crate) timer: CpuTimer,
+    pub(crate) home: Home,
     /// Jobs that are forked, confined, and wait for their work.
     pub(crate) standby: Standby,
 }
@@ -71,8 +73,8 @@ impl Worker {
             self.idle()?;
             let Some(received) = self.host.receive()? else { return Ok(()) };
             match decode(&received.frame).map_err(io::Error::other)? {
-                ToWorker::Run { number, work } => {
-                    let (answer, memfd) = self.run(number, work, received.descriptors)?;
+                ToWorker::Run { number, work, wake } => {
+                    let (answer, memfd) = self.run(number, (work, wake), received.descriptors)?;
                     self.send(&answer, memfd)?;
                 }
                 // It crossed the answer on its way.
@@ -96,10 +98,10 @@ impl Worker {
     fn run(
         &mut self,
         number: u64,
-        work: Work,
+        (work, wake): (Work, Wake),
         descriptors: Vec<OwnedFd>,
     ) -> io::Result<(FromWorker, Option<OwnedFd>)> {
-        let handed_over = match self.hand_over(&work, descriptors) {
+        let handed_over = match self.hand_over(&work, wake, descriptors) {
             Ok(handed_over) => handed_over,
             Err(Failed(step, error)) => {
                 let errno = error.raw_os_error().unwrap_or(0);
@@ -119,7 +121,12 @@ impl Worker {
     }
 
     /// Gives the work to a job. From here on the job holds it.
-    fn hand_over(&mut self, work: &Work, descriptors: Vec<OwnedFd>) -> Result<HandedOver, Failed> {
+    fn hand_over(
+        &mut self,
+        work: &Work,
+        wake: Wake,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<HandedOver, Failed> {
         if descriptors.len() != work.descriptors_from_host() {
             return Err(Failed(StartStep::Descriptors, io::ErrorKind::InvalidInput.into()));
         }
@@ -156,7 +163,12 @@ impl Worker {
                 let _ = watch::put_down(job);
                 return Err(Failed(StartStep::Timer, error));
             }
-            match hand_over::give(job.channel.as_fd(), &order, attached) {
+            let give = || hand_over::give(job.channel.as_fd(), &order, attached);
+            let given = match wake {
+                Wake::BesideWorker => self.home.wake_here(&job.child, give),
+                Wake::Anywhere => give(),
+            };
+            match given {
                 Ok(()) => break (job, begin, readiness),
                 // A job that died while it held nothing harms nobody; the next one is fresh.
                 Err(error) if is_gone(&error) && tries < HAND_OVERS_MAX => {

@@ -6,6 +6,7 @@ use std::{io, os::fd::AsFd, process::exit, time::Duration};
 use lazaret_engine::Engine;
 use lazaret_sandbox::{
     fork::{Forked, fork_job},
+    home::Home,
     layer::StepError,
     level::Level,
     markers,
@@ -94,16 +95,18 @@ fn prepare_to_serve(
     let ready = || -> Result<_, Hello> {
         markers::install().map_err(broken)?;
         let engine = Engine::new(&lazaret_engine::Params::default()).map_err(broken)?;
+        let home = Home::of_caller();
         let mut jail = worker::confine(&policy).map_err(not_confined)?;
         let mut timer = CpuTimer::new().map_err(broken)?;
         jail.enter_filter().map_err(incomplete)?;
         let layers = layers_of_a_job(&jail, start.role, &host, &mut timer)?;
         lazaret_sandbox::let_go_of_text();
-        Ok((engine, jail, timer, layers))
+        Ok((engine, jail, timer, home, layers))
     };
     match ready() {
-        Ok((engine, jail, timer, layers)) => {
-            Ok((Worker { host, role: start.role, engine, native, jail, timer, standby }, layers))
+        Ok((engine, jail, timer, home, layers)) => {
+            let role = start.role;
+            Ok((Worker { host, role, engine, native, jail, timer, home, standby }, layers))
         }
         Err(hello) => Err((host, hello)),
     }

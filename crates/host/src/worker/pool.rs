@@ -3,11 +3,12 @@
 
 use std::{
     os::fd::BorrowedFd,
-    sync::{Arc, Mutex, MutexGuard, Weak},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, Weak},
+    thread,
     time::{Duration, Instant},
 };
 
-use lazaret_wire::work::Work;
+use lazaret_wire::{frame::Wake, work::Work};
 use tokio::sync::oneshot;
 
 use super::{
@@ -79,6 +80,7 @@ pub(crate) struct Lease {
     process: Option<Process>,
     permit: Permit,
     near: Option<Near>,
+    wake: Wake,
 }
 
 /// The copy of an artifact that a worker is to call: one that has called it twice has a job ready that
@@ -136,7 +138,8 @@ impl Pool {
             Some(process) => process,
             None => self.start().await?,
         };
-        Ok(Lease { process: Some(process), permit, near })
+        let wake = wake(self.state().queue.running());
+        Ok(Lease { process: Some(process), permit, near, wake })
     }
 
     async fn permit(&self, urgency: &Urgency) -> Result<Permit, Fault> {
@@ -205,6 +208,18 @@ impl State {
             Some(place) => Some(self.idle.remove(place)),
             None => self.idle.pop(),
         }
+    }
+}
+
+/// Where a job is to wake when so many run. Beside its worker, as long as there is another processor for each: the
+/// one on which the next job is made.
+fn wake(running: usize) -> Wake {
+    static PROCESSORS: OnceLock<usize> = OnceLock::new();
+    let processors =
+        *PROCESSORS.get_or_init(|| thread::available_parallelism().map_or(1, usize::from));
+    match 2 * running <= processors {
+        true => Wake::BesideWorker,
+        false => Wake::Anywhere,
     }
 }
 
@@ -317,7 +332,7 @@ impl Lease {
         let Some(process) = self.process.take() else {
             return Err(bug!("a lease without its worker"));
         };
-        let (answer, afterwards) = process.run(request, work, descriptors, withdrawn).await?;
+        let (answer, afterwards) = process.run(request, (work, self.wake), descriptors, withdrawn).await?;
         match afterwards {
             Afterwards::Reuse => self.process = Some(process),
             Afterwards::Retire => self.permit.pool.note("retired"),

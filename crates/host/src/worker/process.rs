@@ -15,7 +15,7 @@ use std::{
 use lazaret_wire::{
     claim::Claim,
     evidence::{Output, Reply},
-    frame::{Ending, FromWorker, Readiness, ToWorker, decode, encode},
+    frame::{Ending, FromWorker, Readiness, ToWorker, Wake, decode, encode},
     greeting::{
         Birthplace, GreetingError, Hello, JailLevel, Layer, LayerState, Role, Start,
         decode_greeting, encode_greeting,
@@ -166,7 +166,7 @@ impl Process {
     pub(crate) async fn run(
         &self,
         request: Option<RequestId>,
-        work: &Work,
+        (work, wake): (&Work, Wake),
         descriptors: &[BorrowedFd<'_>],
         withdrawn: &mut oneshot::Receiver<()>,
     ) -> Result<(Answer, Afterwards), Fault> {
@@ -175,7 +175,7 @@ impl Process {
         }
         let _whose = self.log.during(request);
         let number = 1 + self.sent.fetch_add(1, Ordering::Relaxed);
-        let message = ToWorker::Run { number, work: work.clone() };
+        let message = ToWorker::Run { number, work: work.clone(), wake };
         let frame = encode(&message).map_err(|_| bug!("work that is no frame"))?;
         let worker_pid = self.child.id();
         tracing::debug!(target: "lazaret", request, worker_pid, number, "work sent");

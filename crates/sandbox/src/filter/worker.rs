@@ -62,6 +62,8 @@ const WATCH: &[Row] = &[
     row(c::SYS_timer_create, &[], "the deadline on the job's CPU clock"),
     row(c::SYS_timer_settime, &[], "the same"),
     row(c::SYS_timer_delete, &[], "the same"),
+    row(c::SYS_sched_setaffinity, &[], "where a job wakes"),
+    row(c::SYS_getcpu, &[], "the same, where the C library does not know without asking"),
     row(c::SYS_clock_gettime, &[], "the job's CPU time; wall clock where the vdso has none"),
 ];
 
