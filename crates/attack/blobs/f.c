@@ -153,10 +153,10 @@ static int attempt(struct order *order, u8 *room)
     case 16: return fill_files();
     case 17: return flood_log(order, room);
     case 18: return 0; /* well, and without a word */
-    case 19: put(order, "\2\x0c\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\3\2\0\0\0\0\1", 24); return 7;
-    case 20: put(order, "\2\x0c\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\3\2\0\0\0\0\1", 24);
+    case 19: put(order, "\2\x0c\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\3\3\0\0\0\0\1\0", 25); return 7;
+    case 20: put(order, "\2\x0c\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\3\3\0\0\0\0\1\0", 25);
              *(volatile int *)8 = 1; return 0;
-    case 21: put(order, "\2\x0c\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\3\2\0\0\0\0\1", 24); return loop();
+    case 21: put(order, "\2\x0c\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\3\3\0\0\0\0\1\0", 25); return loop();
     case 22: return take_memory(0x22 | 0x4000); /* not even touched */
     case 23: return word(CALL(__NR_write, 2, "\x1b[2J", 4));
     case 24: return word(CALL(__NR_kill, CALL(__NR_getpid), 6)); /* abort */

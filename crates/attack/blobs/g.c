@@ -40,8 +40,8 @@ static void claim(struct order *order, u8 kind, const char *text)
 
 static void returned(struct order *order)
 {
-    header(order, CLAIM, 2);
-    put(order, "\0\1", 2);
+    header(order, CLAIM, 3);
+    put(order, "\0\1\0", 3);
 }
 
 static void zeros(struct order *order, u8 *room, u64 bytes)

@@ -14,7 +14,8 @@ const INLINE: usize = 32 * 1024;
 const PLACED: usize = 16 * 1024 * 1024;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Says how many bytes it was given, and what the last one, the one in the middle and the first were.
+/// Says how many bytes it was given, and what the last one, the one in the middle and the first were, all of which
+/// it then changes.
 const TELLS_INPUT: &str = "
     (i32.store8 (i32.const 516)
         (i32.load8_u (i32.sub (i32.add (local.get 0) (local.get 1)) (i32.const 1))))
@@ -22,6 +23,9 @@ const TELLS_INPUT: &str = "
         (i32.load8_u (i32.add (local.get 0) (i32.div_u (local.get 1) (i32.const 2)))))
     (i32.store8 (i32.const 518) (i32.load8_u (local.get 0)))
     (i32.store (i32.const 520) (local.get 1))
+    (i32.store8 (i32.sub (i32.add (local.get 0) (local.get 1)) (i32.const 1)) (i32.const 170))
+    (i32.store8 (i32.add (local.get 0) (i32.div_u (local.get 1) (i32.const 2))) (i32.const 170))
+    (i32.store8 (local.get 0) (i32.const 170))
     (i64.const 0xc00000200)";
 
 /// Calls it with an input of so many bytes, unlike the last, and sees that it got all of it.

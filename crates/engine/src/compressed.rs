@@ -30,6 +30,11 @@ pub enum DecompressError {
     Invalid(#[source] std::io::Error),
 }
 
+/// Whether a blob says so of itself.
+pub(crate) fn is_compressed(blob: &[u8]) -> bool {
+    blob.starts_with(&COMPRESSED_PREFIX)
+}
+
 /// Returns the blob itself when it is plain, its content when it is compressed.
 ///
 /// A plain blob is not measured: its size is known to whoever hands it in.

@@ -11,7 +11,7 @@ use parity_scale_codec::{Compact, Encode as _};
 use wasmtime::{Global, Memory, Store, TypedFunc};
 
 use crate::artifact::{Artifact, start};
-use crate::compressed::decompress;
+use crate::compressed::{decompress, is_compressed};
 use crate::engine::Engine;
 use crate::execute::ExecuteError;
 use crate::imports::log::LogSink;
@@ -81,14 +81,30 @@ pub struct Instance {
     heap_base: Option<Global>,
     entry: Option<Entry>,
     stack_bytes: usize,
-    before_input: Option<BeforeInput>,
 }
 
 /// `validate_block`.
 type Entry = TypedFunc<(u32, u32), u64>;
 
-/// Does what it likes about memory that an input is about to be written to, all of it.
-pub type BeforeInput = fn(&mut [u8]);
+/// Makes memory of the guest, the first, hold what a piece of the input is, the second, which is as long. How is its
+/// own affair: the engine itself makes no system call.
+pub type Put<'a> = &'a mut dyn FnMut(&mut [u8], &[u8]);
+
+/// An instance whose input lies in its memory.
+pub struct Placed {
+    store: Store<State>,
+    memory: Memory,
+    entry: Entry,
+    /// Pointer and length.
+    input: (u32, u32),
+    stack_bytes: usize,
+}
+
+impl std::fmt::Debug for Placed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Placed").field("input", &self.input).finish_non_exhaustive()
+    }
+}
 
 impl std::fmt::Debug for Instance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -138,16 +154,7 @@ impl Instance {
             entry: instance.get_typed_func(&mut store, "validate_block").ok(),
             store,
             stack_bytes,
-            before_input: None,
         })
-    }
-
-    /// Has this called when the place of the input is known, as for asking for large pages: the engine
-    /// itself makes no system call.
-    #[must_use]
-    pub fn before_input(mut self, call: BeforeInput) -> Self {
-        self.before_input = Some(call);
-        self
     }
 
     /// Room on the stack for a call and for what leads to it.
@@ -155,16 +162,23 @@ impl Instance {
         Room::of(self.stack_bytes)
     }
 
-    /// Runs the `start` function and validates one block.
-    pub fn validate_block(self, input: Input<'_>) -> Result<Reply, ExecuteError> {
-        let pieces = Pieces::encode(input)?;
-        stacker::maybe_grow(self.stack_bytes, self.stack_bytes, || self.call(&pieces))
+    /// Whether [`place`](Self::place) with this input runs nothing of the guest's and does nothing with the input but
+    /// put it somewhere: there is no `start` function, and nothing is compressed.
+    pub fn can_place_unseen(&self, input: &Input<'_>) -> bool {
+        let is_plain = match input {
+            Input::Encoded(_) => true,
+            Input::Parts { block_data, .. } => !is_compressed(block_data),
+        };
+        is_plain && self.start.is_none() && self.store.data().heap.is_some()
     }
 
-    fn call(self, pieces: &Pieces<'_>) -> Result<Reply, ExecuteError> {
-        let Self { mut store, start, memory, heap_base, entry, before_input, .. } = self;
+    /// Runs the `start` function and puts the input on the guest's heap.
+    pub fn place(self, input: Input<'_>, put: Put<'_>) -> Result<Placed, ExecuteError> {
+        let pieces = Pieces::encode(input)?;
+        let Self { mut store, start, memory, heap_base, entry, stack_bytes } = self;
         if let Some(start) = start {
-            start.call(&mut store, ()).map_err(|error| end(&error))?;
+            stacker::maybe_grow(stack_bytes, stack_bytes, || start.call(&mut store, ()))
+                .map_err(|error| end(&error))?;
         }
         let missing = |name| ExecuteError::MissingExport { name };
         let memory = memory.ok_or(missing("memory"))?;
@@ -172,8 +186,23 @@ impl Instance {
             ready_heap(&mut store, memory, heap_base)?;
         }
         let entry = entry.ok_or(missing("validate_block"))?;
-        let (pointer, length) = pieces.write(&mut store, before_input)?;
-        let returned = entry.call(&mut store, (pointer, length)).map_err(|error| end(&error))?;
+        let input = pieces.put(&mut store, put)?;
+        Ok(Placed { store, memory, entry, input, stack_bytes })
+    }
+
+    /// Validates one block: [`place`](Self::place), by copying, and [`Placed::validate_block`].
+    pub fn validate_block(self, input: Input<'_>) -> Result<Reply, ExecuteError> {
+        self.place(input, &mut |to, from| to.copy_from_slice(from))?.validate_block()
+    }
+}
+
+impl Placed {
+    /// Validates the block that was placed.
+    pub fn validate_block(self) -> Result<Reply, ExecuteError> {
+        let Self { mut store, memory, entry, input, stack_bytes } = self;
+        let returned =
+            stacker::maybe_grow(stack_bytes, stack_bytes, || entry.call(&mut store, input))
+                .map_err(|error| end(&error))?;
         reply(store, (memory, entry), returned)
     }
 }
@@ -255,27 +284,20 @@ impl<'a> Pieces<'a> {
         }
     }
 
-    /// Puts the input on the guest's heap: the one time it is copied.
-    fn write(
-        &self,
-        store: &mut Store<State>,
-        before: Option<BeforeInput>,
-    ) -> Result<(u32, u32), ExecuteError> {
+    /// Puts the input on the guest's heap: the one time it is copied, if it is. Says where, and how long it is.
+    fn put(&self, store: &mut Store<State>, put: Put<'_>) -> Result<(u32, u32), ExecuteError> {
         let bytes = self.0.iter().map(|piece| piece.len() as u64).sum();
         let length = checked_length(bytes)?;
-        let written = Guest::enter(store).and_then(|mut guest| {
+        let placed = Guest::enter(store).and_then(|mut guest| {
             let start = guest.allocate(length)?;
-            if let Some(before) = before {
-                before(guest.bytes_mut(start, length)?);
-            }
             let mut pointer = start;
             for piece in &self.0 {
-                guest.write(pointer, piece)?;
+                put(guest.bytes_mut(pointer, piece.len() as u32)?, piece);
                 pointer += piece.len() as u32;
             }
             Ok(start)
         });
-        match written {
+        match placed {
             Ok(start) => Ok((start, length)),
             Err(Refusal::MachineMemory(text)) => Err(ExecuteError::MachineMemory { text }),
             Err(refusal) => Err(ExecuteError::InputMemory { text: refusal.to_string() }),

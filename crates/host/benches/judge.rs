@@ -53,7 +53,7 @@ fn bench(bencher: Bencher<'_, '_>, end: End, stop: Option<Stop>, reply: Reply) {
 
 #[divan::bench(args = [12, OUTPUT_INLINE_BYTES_MAX])]
 fn returned(bencher: Bencher<'_, '_>, output_bytes: usize) {
-    let reply = whole(Claim::Returned { memory_pages: 20 }, vec![7; output_bytes]);
+    let reply = whole(Claim::Returned { memory_pages: 20, input_shift: 0 }, vec![7; output_bytes]);
     bench(bencher, End::Exited(0), None, reply);
 }
 

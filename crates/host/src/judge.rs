@@ -170,7 +170,7 @@ fn judge_ended(asked: Asked, limits: &Limits, evidence: Evidence, oom_kill: OomK
 fn judge_claim(asked: Asked, claim: Claim, output: Output) -> Judged {
     let compiles = matches!(asked, Asked::Precheck | Asked::PrepareToExecute);
     match claim {
-        Claim::Returned { memory_pages } if asked == Asked::Execute => {
+        Claim::Returned { memory_pages, .. } if asked == Asked::Execute => {
             Judged::Returned { output, memory_pages }
         }
         Claim::Ran(ran) if asked == Asked::Run => judge_run(ran, output),

@@ -49,7 +49,11 @@ fn trap() -> Refusal {
 
 #[test]
 fn a_whole_reply_within_every_limit_is_returned() {
-    let judged = ended(Asked::Execute, End::Exited(0), whole(Claim::Returned { memory_pages: 3 }));
+    let judged = ended(
+        Asked::Execute,
+        End::Exited(0),
+        whole(Claim::Returned { memory_pages: 3, input_shift: 0 }),
+    );
     assert_eq!(
         judged,
         Judged::Returned { output: Output::Inline(b"out".to_vec()), memory_pages: 3 }
@@ -107,7 +111,8 @@ fn a_program_that_wrote_too_much_is_refused() {
 
 #[test]
 fn a_good_reply_over_the_cpu_limit_is_refused() {
-    let mut late = evidence(End::Exited(0), whole(Claim::Returned { memory_pages: 3 }));
+    let mut late =
+        evidence(End::Exited(0), whole(Claim::Returned { memory_pages: 3, input_shift: 0 }));
     late.usage.cpu_micros = LIMITS.cpu_micros + 1;
     let judged =
         judge(Asked::Execute, &LIMITS, Waiting::Impossible, Outcome::Ended(late, OomKill::None));
@@ -161,9 +166,9 @@ fn a_claim_that_answers_another_question_is_inconclusive() {
         (Asked::Execute, ran(RunEnd::Exited(0))),
         (Asked::Execute, ran(RunEnd::Refused(trap()))),
         (Asked::Precheck, ran(RunEnd::Exited(0))),
-        (Asked::Run, Claim::Returned { memory_pages: 1 }),
+        (Asked::Run, Claim::Returned { memory_pages: 1, input_shift: 0 }),
         (Asked::Run, Claim::Prepared(prepared.clone())),
-        (Asked::Precheck, Claim::Returned { memory_pages: 1 }),
+        (Asked::Precheck, Claim::Returned { memory_pages: 1, input_shift: 0 }),
         (Asked::Precheck, Claim::ArtifactUnusable(Text::from("x"))),
         (Asked::Inspect, Claim::Prepared(prepared)),
     ] {
@@ -177,7 +182,7 @@ fn a_death_by_signal_or_status_is_inconclusive_whatever_was_said() {
     for reply in [
         Reply::Silence,
         Reply::Partial,
-        whole(Claim::Returned { memory_pages: 1 }),
+        whole(Claim::Returned { memory_pages: 1, input_shift: 0 }),
         whole(Claim::Refused(trap())),
     ] {
         for asked in ALL {
@@ -216,7 +221,7 @@ fn nothing_that_a_job_says_becomes_a_fault() {
         Claim::Refused(Refusal::BadInput(text())),
         Claim::Refused(code_refusal()),
         Claim::Inspected,
-        Claim::Returned { memory_pages: u32::MAX },
+        Claim::Returned { memory_pages: u32::MAX, input_shift: u16::MAX },
         ran(RunEnd::Exited(i32::MAX)),
         ran(RunEnd::Refused(code_refusal())),
     ] {
@@ -332,7 +337,7 @@ fn a_kill_for_memory_explains_no_other_end() {
             let judged = killed_for_memory(Asked::Execute, end, oom_kill);
             assert_eq!(judged, Judged::Inconclusive(doubt));
         }
-        let reply = whole(Claim::Returned { memory_pages: 1 });
+        let reply = whole(Claim::Returned { memory_pages: 1, input_shift: 0 });
         let outcome = Outcome::Ended(evidence(End::Exited(0), reply), oom_kill);
         let judged = judge(Asked::Execute, &LIMITS, Waiting::Impossible, outcome);
         assert!(matches!(judged, Ok(Judged::Returned { .. })));

@@ -4,7 +4,7 @@ use std::{io, os::fd::AsFd, pin::pin, time::Instant};
 
 use lazaret_wire::{
     claim::Claim,
-    evidence::{Reply, Stop},
+    evidence::{Evidence, Reply, Stop},
     frame::Readiness,
     work::Work,
 };
@@ -28,6 +28,8 @@ pub(crate) struct Ran {
     pub(crate) usage: Usage,
     pub(crate) log: Vec<LogLine>,
     pub(crate) log_lines_dropped: u32,
+    /// By how much later in its file the input should have begun, says the job.
+    pub(crate) input_shift: u16,
     /// The memfd that came with it, if one did.
     pub(crate) blob: Option<Blob>,
 }
@@ -105,15 +107,10 @@ pub(crate) async fn run(
     };
     let mut ran = Ran { blob: answer.blob, ..Ran::from(Fault::ShuttingDown) };
     if let Outcome::Ended(ended, _) = &answer.outcome {
-        ran.usage = ended.usage.into();
-        if let Reply::Whole { claim: Claim::Ran(claimed), .. } = &ended.reply {
-            ran.usage.fuel = claimed.fuel_used;
-        }
+        ran.note(ended);
         host.metrics.job_begun(pool.of(), answer.readiness);
         host.metrics.job_ended(pool.of(), &ran.usage, ended.stop.map(Stop::word));
         tell_guest(request, &ended.log);
-        ran.log.clone_from(&ended.log);
-        ran.log_lines_dropped = ended.log_lines_dropped;
     }
     let waiting = match answer.readiness {
         // Until its last doors it held what its template did, the template's channel for one, and code of
@@ -151,6 +148,20 @@ fn tell_guest(request: Option<RequestId>, log: &[LogLine]) {
 }
 
 impl Ran {
+    /// Takes over what nobody judges.
+    fn note(&mut self, ended: &Evidence) {
+        self.usage = ended.usage.into();
+        self.log.clone_from(&ended.log);
+        self.log_lines_dropped = ended.log_lines_dropped;
+        match &ended.reply {
+            Reply::Whole { claim: Claim::Ran(claimed), .. } => self.usage.fuel = claimed.fuel_used,
+            Reply::Whole { claim: Claim::Returned { input_shift, .. }, .. } => {
+                self.input_shift = *input_shift;
+            }
+            _ => {}
+        }
+    }
+
     /// Whether the job says that its artifact does not load.
     pub(crate) fn found_artifact_unusable(&self) -> bool {
         matches!(self.concluded, Ok(Judged::Inconclusive(Doubt::ArtifactUnusable(_))))
@@ -164,6 +175,7 @@ impl From<Fault> for Ran {
             usage: Usage::default(),
             log: Vec::new(),
             log_lines_dropped: 0,
+            input_shift: 0,
             blob: None,
         }
     }

@@ -175,12 +175,13 @@ async fn attempt(host: &Shared, call: &Call, artifact: &Artifact) -> (Ran, Relay
         Profile::Pvf => Asked::Execute,
         Profile::Plain | Profile::Wasi => Asked::Run,
     };
+    let input_at = artifact.input_at();
     let files = |lease: &Lease, work: &mut Work| {
         let mut attached = vec![Attached::Blob(artifact.blob.clone())];
         if let Work::Execute(execute) = work
             && execute.given.is_in_a_file()
         {
-            let (given, input) = call.input.in_a_file(lease.input_file())?;
+            let (given, input) = call.input.in_a_file(lease.input_file(), input_at)?;
             execute.given = given;
             attached.push(input);
         }
@@ -191,7 +192,9 @@ async fn attempt(host: &Shared, call: &Call, artifact: &Artifact) -> (Ran, Relay
     let order = Order::new(call.request, asked, work, host.waiting);
     let order = Order { deadline: call.deadline, ..order };
     let Some(outside) = &call.streams else {
-        return (run(host, pool, &urgency, order, files).await, Relayed::default());
+        let ran = run(host, pool, &urgency, order, files).await;
+        artifact.note_input_shift(input_at, ran.input_shift);
+        return (ran, Relayed::default());
     };
     let mut outside = outside.lock().await;
     let waiting = if outside.is_live() { Waiting::Possible } else { host.waiting };

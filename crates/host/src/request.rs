@@ -135,11 +135,18 @@ impl Input {
     }
 
     /// The bytes in a file, and in which: the worker's, if it has one and they are not too many, or a memfd of
-    /// their own.
-    pub(crate) fn in_a_file(&self, file: Option<&InputFile>) -> io::Result<(Given, Attached)> {
+    /// their own. In the former they begin at this place.
+    pub(crate) fn in_a_file(
+        &self,
+        file: Option<&InputFile>,
+        at: u16,
+    ) -> io::Result<(Given, Attached)> {
         let bytes = self.len();
         match file.filter(|_| bytes <= INPUT_FILE_BYTES_MAX) {
-            Some(file) => Ok((Given::Placed(bytes), Attached::InputFile(file.put(&self.pieces)?))),
+            Some(file) => {
+                let attached = Attached::InputFile(file.put(at, &self.pieces)?);
+                Ok((Given::Placed { at, bytes }, attached))
+            }
             None => Ok((Given::Attached, Attached::Blob(self.to_blob()?))),
         }
     }

@@ -190,7 +190,7 @@ fn flood() {
 
 fn evidence(work: &Work, output: Output) -> Evidence {
     let claim = match work {
-        Work::Execute(_) => Claim::Returned { memory_pages: 1 },
+        Work::Execute(_) => Claim::Returned { memory_pages: 1, input_shift: 0 },
         Work::Prepare(_) => {
             Claim::Prepared(Prepared { artifact_bytes: 100, code_bytes: 1, heap_bytes_peak: 1 })
         }

@@ -135,6 +135,37 @@ impl Mapped {
         Self::map(file.as_fd(), bytes)
     }
 
+    /// Makes `to` what `part`, a part of these bytes, is. What makes whole pages in both is mapped once more and not
+    /// copied until somebody writes to it; for that `part` has to lie in the file as `to` lies in
+    /// memory, counted from the beginning of a page. `file` is the one that is mapped here.
+    ///
+    /// # Errors
+    /// As `mmap(2)`; then nothing can be said of what is in `to`, or whether it is there.
+    pub fn put(&self, file: impl AsFd, part: &[u8], to: &mut [u8]) -> io::Result<()> {
+        let (first, pages) = whole_pages(to);
+        if pages == 0 || self.shift(part, to) != 0 {
+            to.copy_from_slice(part);
+            return Ok(());
+        }
+        let (before, rest) = to.split_at_mut(first);
+        let (within, after) = rest.split_at_mut(pages);
+        before.copy_from_slice(&part[..first]);
+        after.copy_from_slice(&part[first + pages..]);
+        sys::map_over(within, file.as_fd(), (self.offset(part) + first) as u64)
+    }
+
+    /// By how many bytes later in the file `part` would have to lie for [`put`](Self::put) to copy nothing: fewer than
+    /// there are in a page.
+    pub fn shift(&self, part: &[u8], to: &[u8]) -> u16 {
+        let apart = to.as_ptr().addr().wrapping_sub(self.offset(part));
+        (apart % sys::PAGE_BYTES) as u16
+    }
+
+    /// Where in the file a part of these bytes begins.
+    fn offset(&self, part: &[u8]) -> usize {
+        part.as_ptr().addr() - self.as_ptr().addr()
+    }
+
     fn map(file: BorrowedFd<'_>, bytes: u64) -> Result<Self, OpenError> {
         let Ok(length) = usize::try_from(bytes) else {
             return Err(OpenError::TooLong { bytes, bytes_max: usize::MAX as u64 });
@@ -153,6 +184,14 @@ impl Deref for Mapped {
     fn deref(&self) -> &[u8] {
         self.0.as_deref().unwrap_or_default()
     }
+}
+
+/// Where in these bytes the first whole page begins, and how many bytes all of them have.
+fn whole_pages(bytes: &[u8]) -> (usize, usize) {
+    let start = bytes.as_ptr().addr();
+    let first = start.next_multiple_of(sys::PAGE_BYTES) - start;
+    let pages = bytes.len().saturating_sub(first) / sys::PAGE_BYTES * sys::PAGE_BYTES;
+    (first.min(bytes.len()), pages)
 }
 
 #[cfg(test)]
@@ -191,6 +230,37 @@ mod tests {
         }
         assert_eq!(&*Mapped::open_first(&file, 0).unwrap(), b"");
         assert!(matches!(Mapped::open_first(&file, 8), Err(OpenError::TooShort { bytes: 7, .. })));
+    }
+
+    #[test]
+    fn what_is_put_is_there_and_can_be_changed_whether_it_was_mapped_or_copied() {
+        const PAGE: usize = sys::PAGE_BYTES;
+        let content: Vec<_> = (0..5 * PAGE).map(|n| (n % 251) as u8).collect();
+        let file = sealed(&content);
+        let mapped = Mapped::open(&file, u64::MAX).unwrap();
+        // A whole mapping, so that nothing else is in its pages.
+        let mut memory = vec![0; 40 * PAGE];
+        let first = whole_pages(&memory).0;
+        for (at, from, bytes) in [
+            (0, 0, 5 * PAGE),
+            (7, 7, 4 * PAGE),
+            (PAGE + 7, 7, 3 * PAGE - 7),
+            (7, 7, PAGE - 8),
+            (9, 7, 4 * PAGE),
+            (7, 9, 4 * PAGE),
+            (0, 0, 0),
+            (3, PAGE, 1),
+        ] {
+            let to = &mut memory[first + PAGE + at..][..bytes];
+            let part = &mapped[from..from + bytes];
+            assert_eq!(usize::from(mapped.shift(part, to)), (PAGE + at - from) % PAGE);
+            mapped.put(&file, part, to).unwrap();
+            assert_eq!(to, part);
+            to.fill(1);
+            assert_eq!(*mapped, *content);
+            assert_eq!(memory[first + PAGE + at + bytes], 0);
+            memory.fill(0);
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(crate) use clone::{
 pub(crate) type CloneFlags = libc::c_int;
 
 /// x86-64's only page size for ordinary mappings; asking for it would be a call of its own.
-const PAGE_BYTES: usize = 4096;
+pub(crate) const PAGE_BYTES: usize = 4096;
 /// Takes the processor's `cpuid` instruction away (`arch_prctl(2)`).
 pub(crate) const ARCH_SET_CPUID: u64 = 0x1012;
 
@@ -368,6 +368,26 @@ pub(crate) fn map_unchanging(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<Rea
         return Err(io::Error::last_os_error());
     }
     Ok(ReadMapping { start, bytes })
+}
+
+/// Puts what lies in `fd` from `offset` on in the place of `pages`, which are whole: read there from the file, and
+/// copied when they are written to. The bytes of the file are there and stay as they are, as for
+/// [`map_unchanging`].
+pub(crate) fn map_over(pages: &mut [u8], fd: BorrowedFd<'_>, offset: u64) -> io::Result<()> {
+    debug_assert!((pages.as_ptr().addr() | pages.len()).is_multiple_of(PAGE_BYTES));
+    // SAFETY: MAP_FIXED discards what was there, which is borrowed here alone and not read before it is
+    // replaced by readable and writable memory of the same length, whose bytes nobody else changes.
+    let start = unsafe {
+        libc::mmap(
+            pages.as_mut_ptr().cast(),
+            pages.len(),
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_FIXED,
+            fd.as_raw_fd(),
+            offset as libc::off_t,
+        )
+    };
+    if start == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 impl Deref for ReadMapping {

@@ -43,7 +43,8 @@ fn run() -> ToWorker {
 /// An answer with an output of so many bytes in the frame itself.
 fn answer(output_bytes: usize) -> FromWorker {
     let output = Output::Inline(vec![7; output_bytes]);
-    let reply = Reply::Whole { claim: Claim::Returned { memory_pages: 20 }, output };
+    let reply =
+        Reply::Whole { claim: Claim::Returned { memory_pages: 20, input_shift: 0 }, output };
     let usage = Usage {
         cpu_micros: 1500,
         wall_micros: 1600,
@@ -99,7 +100,7 @@ fn read_reply(bencher: Bencher<'_, '_>, output_bytes: usize) {
     (0..10).for_each(|_| push_log(&mut stream, &line));
     push_output_header(&mut stream, output_bytes as u32);
     stream.resize(stream.len() + output_bytes, 7);
-    push_claim(&mut stream, &Claim::Returned { memory_pages: 20 });
+    push_claim(&mut stream, &Claim::Returned { memory_pages: 20, input_shift: 0 });
     bencher.counter(BytesCount::new(stream.len())).bench_local(|| {
         let mut reader = ReplyReader::new(LIMITS.output_bytes);
         for piece in stream.chunks(PIECE_BYTES) {

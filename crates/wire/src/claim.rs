@@ -24,6 +24,9 @@ pub enum Claim {
     Returned {
         /// Pages of linear memory at the end of the call.
         memory_pages: u32,
+        /// By how many bytes later in its file the input should have begun for nothing of it to be copied: fewer
+        /// than there are in a page; 0 if it need not, or was in none.
+        input_shift: u16,
     },
     /// The guest, its code or its input broke a rule.
     Refused(Refusal),

@@ -104,9 +104,14 @@ pub struct Execute {
 pub enum Given {
     /// In the sealed memfd that rides along.
     Attached,
-    /// So many bytes, at the beginning of the file that rides along, the worker's input file: only the host can
-    /// write to it, and does not before the worker has answered.
-    Placed(u64),
+    /// In the file that rides along, the worker's input file: only the host can write to it, and does not before
+    /// the worker has answered. There is nothing else in it.
+    Placed {
+        /// Where they begin, in its first page.
+        at: u16,
+        /// How many there are.
+        bytes: u64,
+    },
     /// Here: at most [`INPUT_INLINE_BYTES_MAX`].
     Inline(#[serde(with = "serde_bytes")] Vec<u8>),
 }
@@ -115,7 +120,7 @@ impl Given {
     /// Whether a descriptor rides along.
     pub fn is_in_a_file(&self) -> bool {
         match self {
-            Self::Attached | Self::Placed(_) => true,
+            Self::Attached | Self::Placed { .. } => true,
             Self::Inline(_) => false,
         }
     }

@@ -22,7 +22,7 @@ fn reply_with(output: &[u8]) -> Vec<u8> {
     let mut stream = Vec::new();
     push_output_header(&mut stream, output.len() as u32);
     stream.extend_from_slice(output);
-    push_claim(&mut stream, &Claim::Returned { memory_pages: 3 });
+    push_claim(&mut stream, &Claim::Returned { memory_pages: 3, input_shift: 0 });
     stream
 }
 
@@ -42,7 +42,7 @@ fn a_reply_is_the_same_however_it_is_cut() {
     let stream = reply_with(b"hello");
     let whole = read(&stream).unwrap();
     assert_eq!(whole.output, b"hello");
-    assert_eq!(whole.claim, Some(Claim::Returned { memory_pages: 3 }));
+    assert_eq!(whole.claim, Some(Claim::Returned { memory_pages: 3, input_shift: 0 }));
     for cut in 0..stream.len() {
         let mut reader = ReplyReader::new(OUTPUT_BYTES_MAX);
         reader.push(&stream[..cut]).unwrap();

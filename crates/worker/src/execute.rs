@@ -10,7 +10,6 @@ use std::{fs::File, os::fd::OwnedFd};
 
 use lazaret_engine::{Artifact, Engine, ExecuteError, LogSink, pvf};
 use lazaret_sandbox::{
-    ask_for_large_pages,
     fork::{Copied, copy_job},
     job::{self, JobJail},
     layer::StepError,
@@ -27,7 +26,7 @@ use lazaret_wire::{
 
 use crate::{
     claims, hand_over,
-    input::InputBytes,
+    input::{self, InputBytes},
     job::{Runners, end, end_unable, job_limits, or_unable, own_engine, seal, shut, write_all},
     native::{self, Native},
     program,
@@ -158,7 +157,7 @@ fn copy(
 /// and nobody waits for them.
 fn rehearse(order: &[u8]) {
     let mut claim = Vec::with_capacity(order.len());
-    push_claim(&mut claim, &Claim::Returned { memory_pages: 0 });
+    push_claim(&mut claim, &Claim::Returned { memory_pages: 0, input_shift: 0 });
     std::hint::black_box((hand_over::order(order), claim)).0.ok();
 }
 
@@ -223,27 +222,48 @@ fn call(mut jail: JobJail, loaded: Loaded, mut work: Execute, descriptors: Vec<O
         Loaded::NativeText(native, text) => native::execute(native, text, &bytes),
         Loaded::Guest(guest) => *guest,
     };
-    shut(&mut jail);
     let Some(input) = claims::pvf_input(&work.input, &bytes) else {
         end_unable(&jail, "its input is shorter than the parent head in it");
     };
-    match called(guest.instance, input) {
+    let placed = guest.instance.and_then(|instance| place(&mut jail, instance, input, &bytes));
+    shut(&mut jail);
+    let called = placed.and_then(|(placed, shift)| Ok((placed.validate_block()?, shift)));
+    match called {
         Err(error) => end(&jail, &[], claims::of_execution(error, &work.params)),
-        Ok(reply) if reply.output().len() as u64 > u64::from(work.limits.output_bytes) => {
+        Ok((reply, _)) if reply.output().len() as u64 > u64::from(work.limits.output_bytes) => {
             let limit_bytes = work.limits.output_bytes.into();
             end(&jail, &[], Claim::Refused(Refusal::OutputTooLarge { limit_bytes }))
         }
-        Ok(reply) => {
-            end(&jail, reply.output(), Claim::Returned { memory_pages: reply.memory_pages() })
+        Ok((reply, input_shift)) => {
+            let memory_pages = reply.memory_pages();
+            end(&jail, reply.output(), Claim::Returned { memory_pages, input_shift })
         }
     }
 }
 
-fn called(
-    instance: Result<pvf::Instance, ExecuteError>,
+/// Puts the input in the guest's memory: where that runs nothing and looks at nothing before the last doors, because
+/// behind them nothing can be mapped; otherwise behind them. Says by how many bytes later in its
+/// file it should begin.
+fn place(
+    jail: &mut JobJail,
+    instance: pvf::Instance,
     input: pvf::Input<'_>,
-) -> Result<pvf::Reply, ExecuteError> {
-    instance?.before_input(ask_for_large_pages).validate_block(input)
+    bytes: &InputBytes,
+) -> Result<(pvf::Placed, u16), ExecuteError> {
+    let mut shift = 0;
+    let placed = match bytes {
+        InputBytes::InFile(file) if instance.can_place_unseen(&input) => {
+            instance.place(input, &mut |to, piece| {
+                let wanted = or_unable(jail, file.put(to, piece));
+                shift = if wanted == 0 { shift } else { wanted };
+            })
+        }
+        _ => {
+            shut(jail);
+            instance.place(input, &mut input::copy)
+        }
+    };
+    Ok((placed?, shift))
 }
 
 /// Sends each line to the worker as it comes, so that a guest that dies later was heard.

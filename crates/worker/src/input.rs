@@ -1,38 +1,84 @@
-//! The bytes of a call's input, wherever they came from.
+//! The bytes of a call's input, wherever they came from, and how they get into the guest's memory.
 
-use std::{ops::Deref, os::fd::OwnedFd};
+use std::{
+    mem::ManuallyDrop,
+    ops::Deref,
+    os::fd::{AsFd, OwnedFd},
+};
 
-use lazaret_sandbox::memfd::{Mapped, OpenError};
+use lazaret_sandbox::{
+    ask_for_large_pages,
+    memfd::{Mapped, OpenError},
+};
 use lazaret_wire::work::Given;
+
+/// Pieces that have fewer bytes are copied.
+const MAPPED_BYTES_MIN: usize = 32 * 1024;
 
 /// There until the job ends.
 pub(crate) enum InputBytes {
     /// They were in a file.
-    Mapped(Mapped),
+    InFile(InFile),
     /// They stood in the order.
     Inline(Vec<u8>),
 }
 
+/// Bytes in a file that is mapped, from some place in its first page on.
+pub(crate) struct InFile {
+    mapped: Mapped,
+    at: usize,
+    /// Not closed here, because the job closes all descriptors at once.
+    file: ManuallyDrop<OwnedFd>,
+}
+
 impl InputBytes {
-    /// Takes those that stand in the order, or maps their file: the next of the descriptors, which is
-    /// not closed here, because the job closes all of them at once. `None` if there is none.
+    /// Takes those that stand in the order, or maps their file: the next of the descriptors. `None` if there is
+    /// none.
     pub(crate) fn take(
         given: Given,
         descriptors: &mut impl Iterator<Item = OwnedFd>,
     ) -> Option<Result<Self, OpenError>> {
-        let file_bytes = match given {
+        let placed = match given {
             Given::Inline(bytes) => return Some(Ok(Self::Inline(bytes))),
             Given::Attached => None,
-            Given::Placed(bytes) => Some(bytes),
+            Given::Placed { at, bytes } => Some((at, bytes)),
         };
-        let file = descriptors.next()?;
-        let mapped = match file_bytes {
-            Some(bytes) => Mapped::open_first(&file, bytes),
-            None => Mapped::open(&file, u64::MAX),
+        let file = ManuallyDrop::new(descriptors.next()?);
+        let mapped = match placed {
+            Some((at, bytes)) => Mapped::open_first(&*file, bytes.saturating_add(at.into())),
+            None => Mapped::open(&*file, u64::MAX),
         };
-        std::mem::forget(file);
-        Some(mapped.map(Self::Mapped))
+        let at = placed.map_or(0, |(at, _)| at.into());
+        Some(mapped.map(|mapped| Self::InFile(InFile { mapped, at, file })))
     }
+}
+
+impl InFile {
+    /// Puts a piece of them in the guest's memory before the last doors, and says by how many bytes later it should
+    /// lie in its file for nothing of it to be copied.
+    pub(crate) fn put(&self, to: &mut [u8], piece: &[u8]) -> std::io::Result<u16> {
+        if piece.len() < MAPPED_BYTES_MIN || !self.contains(piece) {
+            to.copy_from_slice(piece);
+            return Ok(0);
+        }
+        let shift = self.mapped.shift(piece, to);
+        if shift != 0 {
+            copy(to, piece);
+        } else {
+            self.mapped.put(self.file.as_fd(), piece, to)?;
+        }
+        Ok(shift)
+    }
+
+    fn contains(&self, piece: &[u8]) -> bool {
+        self.mapped.as_ptr_range().contains(&piece.as_ptr())
+    }
+}
+
+/// Puts a piece of an input in the guest's memory.
+pub(crate) fn copy(to: &mut [u8], piece: &[u8]) {
+    ask_for_large_pages(to);
+    to.copy_from_slice(piece);
 }
 
 impl Deref for InputBytes {
@@ -40,7 +86,7 @@ impl Deref for InputBytes {
 
     fn deref(&self) -> &[u8] {
         match self {
-            Self::Mapped(mapped) => mapped,
+            Self::InFile(InFile { mapped, at, .. }) => &mapped[*at..],
             Self::Inline(bytes) => bytes,
         }
     }

@@ -19,8 +19,8 @@ use lazaret_wire::{
     claim::Claim,
     evidence::{Output, Reply},
     frame::{
-        Ending, FromWorker, NotStarted, OUTPUT_INLINE_BYTES_MAX, Readiness, StartStep, ToWorker, Wake,
-        decode, encode,
+        Ending, FromWorker, NotStarted, OUTPUT_INLINE_BYTES_MAX, Readiness, StartStep, ToWorker,
+        Wake, decode, encode,
     },
     greeting::Role,
     work::{Execute, Given, Load, Order, Work},
@@ -130,7 +130,7 @@ impl Worker {
         if descriptors.len() != work.descriptors_from_host() {
             return Err(Failed(StartStep::Descriptors, io::ErrorKind::InvalidInput.into()));
         }
-        if let Work::Execute(Execute { given: Given::Placed(_), .. }) = work {
+        if let Work::Execute(Execute { given: Given::Placed { .. }, .. }) = work {
             memfd::check_read_only(descriptors[1].as_fd())
                 .map_err(|error| Failed(StartStep::Descriptors, error))?;
         }

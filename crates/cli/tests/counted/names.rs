@@ -19,7 +19,7 @@ const NAMES: &[(i64, &str)] = names! {
     SYS_prlimit64 SYS_prctl SYS_arch_prctl SYS_seccomp SYS_capset SYS_capget SYS_setsid SYS_getpid
     SYS_gettid SYS_futex SYS_sched_yield SYS_rt_sigaction SYS_rt_sigprocmask SYS_rt_sigreturn
     SYS_sigaltstack SYS_getrandom SYS_set_robust_list SYS_rseq SYS_restart_syscall
-    SYS_utimensat SYS_io_uring_enter
+    SYS_utimensat SYS_io_uring_enter SYS_sched_setaffinity SYS_setsockopt
 };
 
 pub(crate) fn name(number: i64) -> String {

@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU16, AtomicU64, Ordering},
     },
     time::Instant,
 };
@@ -33,6 +33,9 @@ const HOT_MAX: usize = 256;
 /// Deterministic refusals remembered, so that hopeless code is not compiled again and again.
 const REFUSALS_MAX: usize = 1024;
 
+/// A page of memory, and of a file that is mapped.
+const PAGE_BYTES: u32 = 4096;
+
 /// A compiled program, verified, in memory.
 #[derive(Debug)]
 pub(crate) struct Artifact {
@@ -40,12 +43,29 @@ pub(crate) struct Artifact {
     pub(crate) facts: PrepareFacts,
     /// No other copy in this process has it, not even of the same artifact.
     pub(crate) number: u64,
+    /// Where in the first page of its worker's input file an input should begin, for all that is known.
+    input_at: AtomicU16,
 }
 
 impl Artifact {
     pub(crate) fn new(blob: Blob, facts: PrepareFacts) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        Self { blob, facts, number: NUMBER.fetch_add(1, Ordering::Relaxed) }
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Self { blob, facts, number, input_at: AtomicU16::new(0) }
+    }
+
+    /// Where in the first page of its file an input of a call should begin.
+    pub(crate) fn input_at(&self) -> u16 {
+        self.input_at.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of what a job said of an input that began at that place: by how much later it should have. It
+    /// may be any number, as a claim is.
+    pub(crate) fn note_input_shift(&self, at: u16, shift: u16) {
+        if shift != 0 {
+            let place = (u32::from(at) + u32::from(shift)) % PAGE_BYTES;
+            self.input_at.store(place as u16, Ordering::Relaxed);
+        }
     }
 }
 

@@ -5,6 +5,10 @@
 //! and the host writes only while it holds the worker's lease and before it sends the work. Whoever read the
 //! last input has then been reaped. A template and the copies that wait never have the descriptor; a copy gets it
 //! with its call. And of a longer input nothing is left when the next is there.
+//!
+//! An input can begin later than the file does, by less than a page, so that its pages are those that the guest will see:
+//! a job then maps them there and copies nothing. How much later is what a job of that artifact said the last time; one that
+//! lies costs its next call a copy.
 
 use std::{
     fs::File,
@@ -33,9 +37,11 @@ impl InputFile {
         Ok(Self { file, read_only: Arc::new(read_only) })
     }
 
-    /// Puts these bytes in it, one piece after another, and nothing else. Gives what a job may have of it.
-    pub(crate) fn put(&self, pieces: &[Vec<u8>]) -> io::Result<Arc<File>> {
-        let mut bytes = 0;
+    /// Puts these bytes in it from `at` on, one piece after another, and nothing else. Gives what a job may have
+    /// of it.
+    pub(crate) fn put(&self, at: u16, pieces: &[Vec<u8>]) -> io::Result<Arc<File>> {
+        self.file.write_all_at(&vec![0; at.into()], 0)?;
+        let mut bytes = u64::from(at);
         for piece in pieces {
             self.file.write_all_at(piece, bytes)?;
             bytes += piece.len() as u64;
@@ -62,10 +68,13 @@ mod tests {
         let input_file = InputFile::new().unwrap();
         let long = vec![1; 9_000];
         for pieces in [&[long.clone(), vec![2]][..], &[vec![3; 5]], &[], &[long]] {
-            assert_eq!(content(&input_file.put(pieces).unwrap()), pieces.concat());
+            for at in [0, 7] {
+                let put = input_file.put(at, pieces).unwrap();
+                assert_eq!(content(&put), [vec![0; at.into()], pieces.concat()].concat());
+            }
         }
         // What grows again begins with nothing in it.
-        let read_only = input_file.put(&[vec![4; 5]]).unwrap();
+        let read_only = input_file.put(0, &[vec![4; 5]]).unwrap();
         input_file.file.set_len(9_000).unwrap();
         assert!(content(&read_only)[5..].iter().all(|byte| *byte == 0));
     }
@@ -73,10 +82,10 @@ mod tests {
     #[test]
     fn who_may_read_can_neither_write_nor_resize_nor_seal() {
         let input_file = InputFile::new().unwrap();
-        let read_only = input_file.put(&[vec![1; 3]]).unwrap();
+        let read_only = input_file.put(0, &[vec![1; 3]]).unwrap();
         assert!(read_only.write_all_at(b"x", 0).is_err());
         assert!(read_only.set_len(1).is_err() && read_only.set_len(9).is_err());
         assert!(fcntl_add_seals(&read_only, SealFlags::WRITE).is_err());
-        assert_eq!(content(&input_file.put(&[vec![2; 4]]).unwrap()), [2; 4]);
+        assert_eq!(content(&input_file.put(0, &[vec![2; 4]]).unwrap()), [2; 4]);
     }
 }

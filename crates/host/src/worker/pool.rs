@@ -332,7 +332,8 @@ impl Lease {
         let Some(process) = self.process.take() else {
             return Err(bug!("a lease without its worker"));
         };
-        let (answer, afterwards) = process.run(request, (work, self.wake), descriptors, withdrawn).await?;
+        let (answer, afterwards) =
+            process.run(request, (work, self.wake), descriptors, withdrawn).await?;
         match afterwards {
             Afterwards::Reuse => self.process = Some(process),
             Afterwards::Retire => self.permit.pool.note("retired"),
