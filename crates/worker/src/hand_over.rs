@@ -29,6 +29,9 @@ use crate::host_link;
 /// The most bytes of an order with an input.
 const WORK_BYTES_MAX: usize = ORDER_BYTES_MAX + INPUT_INLINE_BYTES_MAX;
 
+/// What a copy says when it is there.
+pub(crate) const ANNOUNCEMENT_BYTES: usize = 1;
+
 /// A worker's end of a channel, and its job's.
 pub(crate) fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
@@ -43,18 +46,18 @@ pub(crate) fn channel_of_a_copy() -> io::Result<(OwnedFd, OwnedFd)> {
 
 /// Copy: says that it is there.
 pub(crate) fn announce(channel: BorrowedFd<'_>) -> io::Result<()> {
-    rustix::io::write(channel, &[0])?;
+    rustix::io::write(channel, &[0; ANNOUNCEMENT_BYTES])?;
     Ok(())
 }
 
 /// Worker: whose byte that is, by the word of the kernel (`SCM_CREDENTIALS`); `None` if nobody will say one
-/// any more.
+/// any more. The byte stays where it is, in front of the copy's reply: to take it would wake the copy.
 pub(crate) fn announced(channel: BorrowedFd<'_>) -> io::Result<Option<Pid>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
     let room = &mut [IoSliceMut::new(&mut byte)];
-    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT | RecvFlags::PEEK;
     let received = rustix::io::retry_on_intr(|| recvmsg(channel, room, &mut control, flags))?;
     let sender = control.drain().find_map(|message| match message {
         RecvAncillaryMessage::ScmCredentials(sender) => Some(sender.pid),

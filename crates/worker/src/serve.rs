@@ -164,9 +164,10 @@ impl Worker {
                 return Err(Failed(StartStep::Timer, error));
             }
             let give = || hand_over::give(job.channel.as_fd(), &order, attached);
-            let given = match wake {
-                Wake::BesideWorker => self.home.wake_here(&job.child, give),
-                Wake::Anywhere => give(),
+            let given = match (wake, readiness) {
+                (Wake::BesideWorker, Readiness::Loaded) => self.home.wake_here(&job.child, give),
+                // Behind another hand-over comes a fork, beside which this job had better run elsewhere.
+                _ => give(),
             };
             match given {
                 Ok(()) => break (job, begin, readiness),
@@ -223,7 +224,7 @@ impl Worker {
         let (ours, theirs) =
             hand_over::channel().map_err(|error| Failed(StartStep::SocketPair, error))?;
         match fork_job(&self.jail).map_err(|error| Failed(StartStep::Fork, error))? {
-            Forked::Worker(child) => Ok(Job { child, channel: ours }),
+            Forked::Worker(child) => Ok(Job { child, channel: ours, announced: 0 }),
             Forked::Job(start) => job::run(start, theirs, kind, (&self.engine, self.native)),
         }
     }

@@ -169,7 +169,7 @@ fn run_canary(
         Forked::Worker(child) => child,
         Forked::Job(start) => job::run_canary(start, theirs, role),
     };
-    let job = Job { child, channel: ours };
+    let job = Job { child, channel: ours, announced: 0 };
     let begin = Begin::now(&job);
     timer.arm(&job.child, CANARY_CPU_MAX).map_err(broken)?;
     let mut ask_host = || Err(io::ErrorKind::ConnectionReset.into());

@@ -114,7 +114,9 @@ impl Template {
         };
         let child = announced.and_then(|pid| Child::open(pid).ok());
         self.copy = match (std::mem::replace(&mut self.copy, Next::Absent), child) {
-            (Next::Ordered(how, channel), Some(child)) => Next::Ready(how, Job { child, channel }),
+            (Next::Ordered(how, channel), Some(child)) => {
+                Next::Ready(how, Job { child, channel, announced: hand_over::ANNOUNCEMENT_BYTES })
+            }
             // Whoever was there ends when the channel does.
             _ => {
                 self.unheard = true;

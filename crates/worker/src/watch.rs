@@ -30,6 +30,8 @@ const QUIET: Duration = Duration::from_millis(1);
 pub(crate) struct Job {
     pub(crate) child: Child,
     pub(crate) channel: OwnedFd,
+    /// Bytes that it said before it had its work, and that are still in the channel.
+    pub(crate) announced: usize,
 }
 
 /// The clocks at the moment before a job is handed its work.
@@ -71,7 +73,7 @@ pub(crate) fn until_reaped(
     host: (BorrowedFd<'_>, &mut dyn FnMut() -> io::Result<HostSays>),
 ) -> io::Result<Seen> {
     let wall_limit = Duration::from_micros(limits.wall_micros);
-    let mut stream = Stream::new(job.channel, limits.output_bytes);
+    let mut stream = Stream::new(job.channel, job.announced, limits.output_bytes);
     let mut stop = None;
     let (host_socket, ask_host) = host;
     loop {
@@ -119,6 +121,8 @@ pub(crate) fn until_reaped(
 /// A job's reply, as far as it has come.
 struct Stream {
     channel: OwnedFd,
+    /// Bytes to come that are no part of it.
+    before: usize,
     /// The piece taken last. On the heap and not cleared: the worker writes to as few pages as it
     /// can, because each is copied first as long as a job shares it.
     piece: Vec<u8>,
@@ -130,10 +134,10 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(channel: OwnedFd, output_bytes_max: u32) -> Self {
+    fn new(channel: OwnedFd, before: usize, output_bytes_max: u32) -> Self {
         let piece = Vec::with_capacity(PIECE_BYTES);
         let reader = Ok(ReplyReader::new(output_bytes_max));
-        Self { channel, piece, reader, is_open: true, is_heard: false }
+        Self { channel, before, piece, reader, is_open: true, is_heard: false }
     }
 
     /// Takes a piece of what is there. Closed at its end, when nothing is there, and at the first
@@ -144,7 +148,9 @@ impl Stream {
         // Nothing is there, or nothing will come any more.
         let _ = recv(&self.channel, room, RecvFlags::DONTWAIT);
         let Ok(reader) = &mut self.reader else { return self.is_open = false };
-        match reader.push(&self.piece) {
+        let (before, reply) = self.piece.split_at(self.before.min(self.piece.len()));
+        self.before -= before.len();
+        match reader.push(reply) {
             Ok(()) => self.is_open = !self.piece.is_empty(),
             Err(what) => {
                 self.reader = Err(what);

@@ -3,10 +3,7 @@
 use std::{
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
-    os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::net::UnixStream as Socket,
-    },
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Mutex,
 };
 
@@ -19,12 +16,13 @@ use rustix::{
         recvmsg, sendmsg, socketpair,
     },
 };
-use tokio::{io::Interest, net::UnixStream};
+use tokio::net::unix::pipe;
 
 /// A socket to one worker. Dropping it is how a worker learns that it is no longer needed.
 pub(crate) struct Link {
-    /// tokio's name for any socket of the unix family; only its readiness is used.
-    socket: UnixStream,
+    /// tokio's name for what is watched for reading only. Whoever watches for room to write too is woken each time
+    /// that the worker has read something.
+    socket: pipe::Receiver,
     /// Room for the longest frame, made once.
     room: Mutex<Box<[u8]>>,
 }
@@ -40,7 +38,7 @@ pub(crate) fn pair() -> io::Result<(Link, OwnedFd)> {
     let (ours, theirs) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     rustix::io::ioctl_fionbio(&ours, true)?;
-    let socket = UnixStream::from_std(Socket::from(ours))?;
+    let socket = pipe::Receiver::from_owned_fd_unchecked(ours)?;
     let room = Mutex::new(vec![0; FRAME_BYTES_MAX].into_boxed_slice());
     Ok((Link { socket, room }, theirs))
 }
@@ -52,9 +50,20 @@ impl Link {
         frame: &[u8],
         descriptors: &[BorrowedFd<'_>],
     ) -> io::Result<()> {
-        self.socket
-            .async_io(Interest::WRITABLE, || send(self.socket.as_fd(), frame, descriptors))
-            .await
+        match send(self.socket.as_fd(), frame, descriptors) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            sent => return sent,
+        }
+        // There is room for several frames, and a worker reads each: it does not run, or does not read.
+        let socket = self.socket.as_fd().try_clone_to_owned()?;
+        let socket = pipe::Sender::from_owned_fd_unchecked(socket)?;
+        loop {
+            socket.writable().await?;
+            match socket.try_io(|| send(socket.as_fd(), frame, descriptors)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                sent => return sent,
+            }
+        }
     }
 
     /// Whether the worker's end is open and nothing has come from it.
@@ -69,7 +78,13 @@ impl Link {
             let mut room = self.room.lock().expect("no panic while locked");
             receive(self.socket.as_fd(), &mut room)
         };
-        self.socket.async_io(Interest::READABLE, receive).await
+        loop {
+            self.socket.readable().await?;
+            match self.socket.try_io(receive) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                received => return received,
+            }
+        }
     }
 }
 
@@ -113,4 +128,45 @@ fn receive(socket: BorrowedFd<'_>, room: &mut [u8]) -> io::Result<Received> {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame longer than any frame"));
     }
     Ok(Received { frame: room[..message.bytes].to_vec(), descriptors })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn frames_for_which_there_is_no_room_yet_arrive_whole_and_in_order() {
+        const FRAMES: u8 = 40;
+        let (link, worker) = pair().unwrap();
+        let sent = async {
+            for number in 0..FRAMES {
+                link.send(&vec![number; 64 * 1024], &[]).await.unwrap();
+            }
+        };
+        // Not polled again until there is room, which there is not before the first is read.
+        let mut sent = Box::pin(sent);
+        assert!(polled_once(&mut sent).await.is_none());
+        let reader = thread::spawn(move || {
+            let mut room = vec![0; FRAME_BYTES_MAX];
+            (0..FRAMES).for_each(|number| {
+                let bytes = recv(&worker, &mut *room, RecvFlags::empty()).unwrap().1;
+                assert!(bytes == 64 * 1024 && room[..bytes].iter().all(|byte| *byte == number));
+            });
+        });
+        sent.await;
+        reader.join().unwrap();
+    }
+
+    /// What comes of it when it is polled once.
+    async fn polled_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+        std::future::poll_fn(|context| {
+            std::task::Poll::Ready(match std::pin::Pin::new(&mut *future).poll(context) {
+                std::task::Poll::Ready(output) => Some(output),
+                std::task::Poll::Pending => None,
+            })
+        })
+        .await
+    }
 }
