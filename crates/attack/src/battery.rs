@@ -24,7 +24,7 @@ const CPU: Duration = Duration::from_millis(300);
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// One case of each row, and no column but the whole jail and seccomp off.
+    /// One case of each row, and no column but those of the whole jail and seccomp off.
     #[arg(long)]
     short: bool,
     /// Only rows whose id begins so.
@@ -109,7 +109,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     }
     // Only a job that calls something has it loaded.
     let mut settings = settings.to_vec();
-    settings.retain(|without| *without != Without::NothingTemplate);
+    settings.retain(|without| !without.is_of_a_template());
     misses += in_prepare::run(&blobs, &settings, (&arguments.only, arguments.short)).await?;
     same_addresses(&blobs).await?;
     println!("\n{misses} misses");

@@ -26,12 +26,17 @@ const MACHINE: &[&str] = &[
     "/proc/sysvipc/sem",
 ];
 
+/// How the names of input files begin in `/proc/PID/fd`.
+const INPUT_FILE: &str = "/memfd:lazaret-input";
+
 /// Everything that must not change.
 pub(crate) struct Outside {
     /// Files and what is known of them.
     files: BTreeMap<PathBuf, String>,
-    /// Memory files that this process holds, by inode: artifacts, code, input.
+    /// Memory files that this process holds and does not write to again, by inode: artifacts, code.
     memory_files: BTreeMap<u64, String>,
+    /// What is in its workers' input files.
+    input_files: Vec<Vec<u8>>,
 }
 
 impl Outside {
@@ -43,7 +48,17 @@ impl Outside {
         for path in MACHINE {
             files.insert(path.into(), digest(Path::new(path)));
         }
-        Self { files, memory_files: memory_files() }
+        let (mut memory_files, mut input_files) = (BTreeMap::new(), Vec::new());
+        for (target, path) in own_memory_files() {
+            let (Ok(facts), Ok(bytes)) = (fs::metadata(&path), fs::read(&path)) else { continue };
+            if target.starts_with(INPUT_FILE) {
+                input_files.push(bytes);
+            } else {
+                let digest = format!("{} {:?}", blake3::hash(&bytes), facts.mtime());
+                memory_files.insert(facts.ino(), digest);
+            }
+        }
+        Self { files, memory_files, input_files }
     }
 
     /// What has changed outside.
@@ -73,7 +88,11 @@ impl Outside {
         old.extend(
             self.files.get_key_value(cache).map(|(path, facts)| (path.clone(), facts.clone())),
         );
-        let mut changes = self.changes(&Self { files: old, memory_files: BTreeMap::new() });
+        let mut changes = self.changes(&Self {
+            files: old,
+            memory_files: BTreeMap::new(),
+            input_files: Vec::new(),
+        });
         if new.len() != expected {
             changes.push(format!("{} new artifacts, not {expected}", new.len()));
         }
@@ -87,6 +106,13 @@ impl Outside {
             .filter(|(inode, before)| now.memory_files.get(inode).is_some_and(|now| now != *before))
             .map(|(inode, _)| format!("memory file {inode} changed"))
             .collect()
+    }
+
+    /// Input files with something else in them than the last input, if that was put in one.
+    pub(crate) fn changed_inputs(&self, last: &[u8]) -> Vec<String> {
+        let is_changed = |content: &&Vec<u8>| content.as_slice() != last;
+        let changed = self.input_files.iter().filter(is_changed);
+        changed.map(|content| format!("an input file of {} bytes changed", content.len())).collect()
     }
 }
 
@@ -118,17 +144,12 @@ fn collect(path: &Path, files: &mut BTreeMap<PathBuf, String>) {
 }
 
 /// Opens nothing anew that would move an offset: reads go through `/proc/self/fd`.
-fn memory_files() -> BTreeMap<u64, String> {
+fn own_memory_files() -> impl Iterator<Item = (String, PathBuf)> {
     let descriptors = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
-    descriptors
-        .filter_map(|entry| {
-            let target = fs::read_link(entry.path()).ok()?;
-            target.to_str()?.starts_with("/memfd:").then_some(())?;
-            let facts = fs::metadata(entry.path()).ok()?;
-            let bytes = fs::read(entry.path()).ok()?;
-            Some((facts.ino(), format!("{} {:?}", blake3::hash(&bytes), facts.mtime())))
-        })
-        .collect()
+    descriptors.filter_map(|entry| {
+        let target = fs::read_link(entry.path()).ok()?.to_str()?.to_owned();
+        target.starts_with("/memfd:").then(|| (target, entry.path()))
+    })
 }
 
 /// A process of this program.

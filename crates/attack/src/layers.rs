@@ -1,6 +1,7 @@
 //! Which layers a host's workers leave out, and how they are told: by the name of their program.
 
 use lazaret_sandbox::layer::Layer;
+use lazaret_wire::work::INPUT_INLINE_BYTES_MAX;
 use lazaret_worker::Trial;
 
 use crate::native::NATIVE;
@@ -11,23 +12,46 @@ pub(crate) enum Without {
     Nothing,
     /// Nothing either, but every job is the copy of a template that has loaded the artifact.
     NothingTemplate,
+    /// The same, and every input is in its worker's input file, whose descriptor the copy is handed.
+    NothingFile,
     Seccomp,
     Landlock,
     Namespaces,
 }
 
 impl Without {
-    pub(crate) const ALL: [Without; 5] =
-        [Self::Nothing, Self::NothingTemplate, Self::Seccomp, Self::Landlock, Self::Namespaces];
-    pub(crate) const SHORT: [Without; 3] = [Self::Nothing, Self::NothingTemplate, Self::Seccomp];
+    pub(crate) const ALL: [Without; 6] = [
+        Self::Nothing,
+        Self::NothingTemplate,
+        Self::NothingFile,
+        Self::Seccomp,
+        Self::Landlock,
+        Self::Namespaces,
+    ];
+    pub(crate) const SHORT: [Without; 4] =
+        [Self::Nothing, Self::NothingTemplate, Self::NothingFile, Self::Seccomp];
 
     /// What may be ready below each worker: the keeper of its pid namespace and a job for anything, and a
     /// template with a copy where every job is one.
     pub(crate) fn ready_max(self) -> usize {
         match self {
-            Self::NothingTemplate => 4,
+            Self::NothingTemplate | Self::NothingFile => 4,
             Self::Nothing | Self::Seccomp | Self::Landlock => 2,
             Self::Namespaces => 1,
+        }
+    }
+
+    /// Whether it differs from nothing in that every job is a copy.
+    pub(crate) fn is_of_a_template(self) -> bool {
+        matches!(self, Self::NothingTemplate | Self::NothingFile)
+    }
+
+    /// How long an input is at the least.
+    pub(crate) fn input_bytes_min(self) -> usize {
+        match self {
+            // One byte more than stand in a message.
+            Self::NothingFile => INPUT_INLINE_BYTES_MAX + 1,
+            _ => 0,
         }
     }
 
@@ -35,6 +59,7 @@ impl Without {
         match self {
             Self::Nothing => "full",
             Self::NothingTemplate => "full, of a template",
+            Self::NothingFile => "full, of a template, input in a file",
             Self::Seccomp => "seccomp off",
             Self::Landlock => "Landlock off",
             Self::Namespaces => "namespaces off",
@@ -45,6 +70,7 @@ impl Without {
         match self {
             Self::Nothing => "attack-without-nothing",
             Self::NothingTemplate => "attack-of-a-template",
+            Self::NothingFile => "attack-with-a-file",
             Self::Seccomp => "attack-without-seccomp",
             Self::Landlock => "attack-without-landlock",
             Self::Namespaces => "attack-without-namespaces",
@@ -53,7 +79,7 @@ impl Without {
 
     fn layers(self) -> &'static [Layer] {
         match self {
-            Self::Nothing | Self::NothingTemplate => &[],
+            Self::Nothing | Self::NothingTemplate | Self::NothingFile => &[],
             Self::Seccomp => &[Layer::WorkerFilter, Layer::LoadingFilter, Layer::JobFilter],
             Self::Landlock => &[Layer::Landlock, Layer::JobScope],
             Self::Namespaces => &[
@@ -80,6 +106,6 @@ pub(crate) fn trial() -> Trial {
         name.as_deref().is_some_and(|name| name.starts_with(without.program_name()))
     });
     let without = without.unwrap_or(Without::Nothing);
-    let copies_always = without == Without::NothingTemplate;
+    let copies_always = without.is_of_a_template();
     Trial { left_out: without.layers().to_vec(), native: NATIVE, copies_always }
 }

@@ -41,6 +41,7 @@ pub(crate) struct Stage {
     canary: TempDir,
     /// What may wait below each worker.
     ready_max: usize,
+    input_bytes_min: usize,
     /// Holds the worker's program under the name that says what it leaves out.
     _programs: TempDir,
     needles: Vec<String>,
@@ -116,11 +117,18 @@ impl Stage {
         let builder = builder.prepare_retry(again).deaths_max(usize::MAX);
         let host = builder.clone().start().await?;
         let (last, honest, salts) = (honest(u32::MAX)?, honest(0)?, AtomicU32::new(0));
-        let needles = needles(&cache, &canary);
-        let ready_max = without.ready_max();
-        let _programs = programs;
-        let stage =
-            Self { host, builder, honest, salts, cache, canary, ready_max, _programs, needles };
+        let stage = Self {
+            host,
+            builder,
+            honest,
+            salts,
+            ready_max: without.ready_max(),
+            input_bytes_min: without.input_bytes_min(),
+            needles: needles(&cache, &canary),
+            cache,
+            canary,
+            _programs: programs,
+        };
         for origin in [Origin::Prepared, Origin::Memory] {
             if let Some(why) = is_misled(&stage.host, &stage.honest, origin).await {
                 return Err(why.into());
@@ -144,7 +152,9 @@ impl Stage {
     pub(crate) fn arena(&self, attempt: u32, argument: u32) -> Vec<u8> {
         let canary = self.canary.path().join("canary");
         let canary = canary.to_str().unwrap_or_default();
-        Order { attempt, argument, canary, needles: &self.needles }.encode()
+        let mut arena = Order { attempt, argument, canary, needles: &self.needles }.encode();
+        arena.resize(arena.len().max(self.input_bytes_min), 0);
+        arena
     }
 
     /// Prepares a blob, so that an attack on it is a job of an execute worker and nothing else.
@@ -178,7 +188,7 @@ impl Stage {
         cpu: Duration,
     ) -> Report<Validated> {
         let (before, memory_before) = (self.outside(), Memory::look());
-        let mut answer = self.run(code, arena, cpu).await;
+        let mut answer = self.run(code, arena.clone(), cpu).await;
         if let Ok(Answer { verdict: Verdict::Returned(validated), .. }) = &mut answer {
             // The answer is the caller's memory and not the host's.
             validated.encoded = Vec::new();
@@ -188,8 +198,10 @@ impl Stage {
         let next_job = self.honest_job_fails().await.into_iter().collect();
         let after = self.outside();
         let no_fault = faults(&seen);
+        let mut outside = before.changes(&after);
+        outside.extend(after.changed_inputs(&arena));
         let invariants = Invariants {
-            outside: before.changes(&after),
+            outside,
             processes,
             artifact: before.changed_artifacts(&after),
             next_job,
