@@ -1,10 +1,12 @@
 //! Which layers a host's workers leave out, and how they are told: by the name of their program.
 
 use lazaret_sandbox::layer::Layer;
-use lazaret_wire::work::INPUT_INLINE_BYTES_MAX;
 use lazaret_worker::Trial;
 
 use crate::native::NATIVE;
+
+/// More than the 32 KiB that stand in a message.
+const FILE_INPUT_BYTES: usize = 33 * 1024;
 
 /// What is left out of the jail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +51,7 @@ impl Without {
     /// How long an input is at the least.
     pub(crate) fn input_bytes_min(self) -> usize {
         match self {
-            // One byte more than stand in a message.
-            Self::NothingFile => INPUT_INLINE_BYTES_MAX + 1,
+            Self::NothingFile => FILE_INPUT_BYTES,
             _ => 0,
         }
     }

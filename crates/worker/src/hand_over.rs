@@ -135,7 +135,7 @@ pub(crate) fn order(bytes: &[u8]) -> io::Result<Option<Order>> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
+    use std::{io::Read, os::fd::AsFd};
 
     use lazaret_wire::{
         params::Params,
@@ -169,6 +169,26 @@ mod tests {
         }
         assert!(take(job.as_fd()).unwrap().is_none(), "it would wait for ever");
         assert_eq!(rustix::io::write(&job, b"a reply"), Ok(7));
+    }
+
+    #[test]
+    fn the_word_of_a_copy_tells_whose_it_is_and_stays_in_front_of_its_reply() {
+        let (worker, copy) = channel_of_a_copy().unwrap();
+        let unannounced = announced(worker.as_fd()).unwrap_err();
+        assert_eq!(unannounced.kind(), io::ErrorKind::WouldBlock);
+        announce(copy.as_fd()).unwrap();
+        for _ in 0..2 {
+            assert_eq!(announced(worker.as_fd()).unwrap(), Some(rustix::process::getpid()));
+        }
+        assert_eq!(rustix::io::write(&copy, b"a reply"), Ok(7));
+        shutdown(&copy, Shutdown::Write).unwrap();
+        let mut said = Vec::new();
+        std::fs::File::from(worker).read_to_end(&mut said).unwrap();
+        assert_eq!(said.split_at(ANNOUNCEMENT_BYTES), (&[0][..], &b"a reply"[..]));
+
+        let (worker, copy) = channel_of_a_copy().unwrap();
+        drop(copy);
+        assert_eq!(announced(worker.as_fd()).unwrap(), None);
     }
 
     #[test]

@@ -99,6 +99,24 @@ async fn a_dropped_promise_frees_its_place_and_wakes_who_waits() {
 }
 
 #[test]
+fn where_an_input_begins_is_within_a_page_whatever_a_job_says() {
+    let artifact = Artifact::new(Blob::from_parts(&[]).unwrap(), PrepareFacts::default());
+    assert_eq!(artifact.input_at(), 0);
+    for (at, shift, then) in [
+        (0, 7, 7),
+        (7, 0, 7),
+        // What was said of a call that began elsewhere.
+        (0, 0, 7),
+        (7, 4090, 1),
+        (1, 4096, 1),
+        (4095, u16::MAX, 4094),
+    ] {
+        artifact.note_input_shift(at, shift);
+        assert_eq!(artifact.input_at(), then, "{shift} from {at}");
+    }
+}
+
+#[test]
 fn the_artifact_unused_for_longest_goes_first() {
     let shelf = shelf(100);
     promise(&shelf, 1).settle(ready(40));
