@@ -250,12 +250,15 @@ fn place(
     input: pvf::Input<'_>,
     bytes: &InputBytes,
 ) -> Result<(pvf::Placed, u16), ExecuteError> {
-    let mut shift = 0;
+    // That of the longest piece.
+    let (mut longest, mut shift) = (0, 0);
     let placed = match bytes {
         InputBytes::InFile(file) if instance.can_place_unseen(&input) => {
             instance.place(input, &mut |to, piece| {
                 let wanted = or_unable(jail, file.put(to, piece));
-                shift = if wanted == 0 { shift } else { wanted };
+                if piece.len() > longest {
+                    (longest, shift) = (piece.len(), wanted);
+                }
             })
         }
         _ => {

@@ -23,10 +23,11 @@ pub(crate) enum InputBytes {
     Inline(Vec<u8>),
 }
 
-/// Bytes in a file that is mapped, from some place in its first page on.
+/// Bytes in a file that is mapped.
 pub(crate) struct InFile {
     mapped: Mapped,
-    at: usize,
+    /// Where they begin, if that may be somewhere else the next time.
+    at: Option<u16>,
     /// Not closed here, because the job closes all descriptors at once.
     file: ManuallyDrop<OwnedFd>,
 }
@@ -48,14 +49,14 @@ impl InputBytes {
             Some((at, bytes)) => Mapped::open_first(&*file, bytes.saturating_add(at.into())),
             None => Mapped::open(&*file, u64::MAX),
         };
-        let at = placed.map_or(0, |(at, _)| at.into());
+        let at = placed.map(|(at, _)| at);
         Some(mapped.map(|mapped| Self::InFile(InFile { mapped, at, file })))
     }
 }
 
 impl InFile {
-    /// Puts a piece of them in the guest's memory before the last doors, and says by how many bytes later it should
-    /// lie in its file for nothing of it to be copied.
+    /// Puts a piece of them in the guest's memory before the last doors, and says by how many bytes later they should
+    /// begin in their file for nothing of it to be copied.
     pub(crate) fn put(&self, to: &mut [u8], piece: &[u8]) -> std::io::Result<u16> {
         if piece.len() < MAPPED_BYTES_MIN || !self.contains(piece) {
             to.copy_from_slice(piece);
@@ -67,7 +68,7 @@ impl InFile {
         } else {
             self.mapped.put(self.file.as_fd(), piece, to)?;
         }
-        Ok(shift)
+        Ok(self.at.map_or(0, |_| shift))
     }
 
     fn contains(&self, piece: &[u8]) -> bool {
@@ -86,7 +87,7 @@ impl Deref for InputBytes {
 
     fn deref(&self) -> &[u8] {
         match self {
-            Self::InFile(InFile { mapped, at, .. }) => &mapped[*at..],
+            Self::InFile(InFile { mapped, at, .. }) => &mapped[at.unwrap_or(0).into()..],
             Self::Inline(bytes) => bytes,
         }
     }
