@@ -215,6 +215,10 @@ static int attempt(struct order *order, u8 *room)
     case 19: return count_capabilities();
     case 20: return count_paths(room);
     case 21: return count_descriptors();
+    case 22: { /* as a template copies itself, with a guess at its pass: 0x8000 is CLONE_PARENT */
+        i64 pid = CALL(__NR_clone, 0x8000 | SIGCHLD_, 0, 0, 0, 0, which ? 0x6c617a6172657421 : 0);
+        if (pid == 0) CALL(__NR_exit_group, 0);
+        return word(pid); }
     case 16: return word(CALL(__NR_write, (1ul << 32), "x", 1)); /* an argument's upper half */
     }
     return NOTHING;

@@ -129,6 +129,9 @@ static int flood_log(struct order *order, u8 *room)
     return 0;
 }
 
+/* How a copy asks its worker before it ends. */
+enum { ASKING = 1 << 16 };
+
 static int attempt(struct order *order, u8 *room)
 {
     u32 which = order->argument;
@@ -160,6 +163,11 @@ static int attempt(struct order *order, u8 *room)
     case 22: return take_memory(0x22 | 0x4000); /* not even touched */
     case 23: return word(CALL(__NR_write, 2, "\x1b[2J", 4));
     case 24: return word(CALL(__NR_kill, CALL(__NR_getpid), 6)); /* abort */
+    case 25: return word(CALL(__NR_exit_group, ASKING)); /* without a word */
+    case 26: put(order, "\2\x0c\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\3\3\0\0\0\0\1\0", 25);
+             return word(CALL(__NR_exit_group, ASKING | 7));
+    case 27: put(order, "\2\x0c\0\0\0\0\0\0", 8);
+             return word(CALL(__NR_exit_group, ASKING));
     }
     return NOTHING;
 }

@@ -34,10 +34,10 @@ impl Without {
         [Self::Nothing, Self::NothingTemplate, Self::NothingFile, Self::Seccomp];
 
     /// What may be ready below each worker: the keeper of its pid namespace and a job for anything, and a
-    /// template with a copy where every job is one.
+    /// template with two copies where every job is one.
     pub(crate) fn ready_max(self) -> usize {
         match self {
-            Self::NothingTemplate | Self::NothingFile => 4,
+            Self::NothingTemplate | Self::NothingFile => 5,
             Self::Nothing | Self::Seccomp | Self::Landlock => 2,
             Self::Namespaces => 1,
         }

@@ -32,7 +32,7 @@ async fn a_block_is_validated() {
     let answer = answer.unwrap();
     assert_eq!(returned(&answer).encoded, EMPTY_RESULT);
     assert_eq!(answer.attempts, 1);
-    assert!(answer.usage.resident_bytes_peak > 0);
+    assert!(answer.usage.resident_bytes_peak.is_some_and(|peak| peak > 0));
     assert_eq!(answer.security.as_deref(), Some(host.security()), "the jail that it was found in");
 }
 

@@ -185,7 +185,9 @@ impl Metrics {
     pub(crate) fn job_ended(&self, of: Of, usage: &Usage, killed: Option<&'static str>) {
         self.job_cpu.get_or_create(&of).observe(usage.cpu.as_secs_f64());
         self.job_wall.get_or_create(&of).observe(usage.wall.as_secs_f64());
-        self.job_memory.get_or_create(&of).observe(usage.resident_bytes_peak as f64);
+        if let Some(bytes) = usage.resident_bytes_peak {
+            self.job_memory.get_or_create(&of).observe(bytes as f64);
+        }
         if let Some(reason) = killed {
             self.kills.get_or_create(&Killed { role: of.role, reason }).inc();
         }

@@ -239,8 +239,9 @@ pub struct Usage {
     pub cpu: Duration,
     /// Wall time of the same span.
     pub wall: Duration,
-    /// The most resident memory, in bytes.
-    pub resident_bytes_peak: u64,
+    /// The most resident memory, in bytes, the program's own pages included, which all jobs share. Not known of a job that
+    /// was a copy of one that had loaded the artifact: its answer is there before its memory is counted.
+    pub resident_bytes_peak: Option<u64>,
     /// Fuel, where a program counted it. Counted in its own job, and so only its word.
     pub fuel: Option<u64>,
 }
@@ -250,7 +251,7 @@ impl From<evidence::Usage> for Usage {
         Self {
             cpu: Duration::from_micros(usage.cpu_micros),
             wall: Duration::from_micros(usage.wall_micros),
-            resident_bytes_peak: usage.resident_bytes_peak,
+            resident_bytes_peak: usage.memory.map(|memory| memory.resident_bytes_peak),
             fuel: None,
         }
     }

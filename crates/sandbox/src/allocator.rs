@@ -5,12 +5,20 @@
 //! process with [`markers::EXIT_OUT_OF_MEMORY`] instead; that goes for `try_reserve` too. And a
 //! preparation has a limit on the heap bytes it holds that is counted here, by what was asked for
 //! and not by what the machine gave, so that the same code passes or fails on every machine.
+//!
+//! Where the system's is too slow a job has another: a copy [`scratch`] memory, a preparation [`pools`].
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 
 use crate::{job, markers};
+
+mod pools;
+pub(crate) mod scratch;
+
+use scratch::Scratch;
 
 /// The system's allocator, with what a job needs of it. A program that is also a worker makes this
 /// its `#[global_allocator]`.
@@ -39,6 +47,7 @@ pub(crate) fn end_when_out_of_memory() {
 /// Does nothing in a program whose allocator is another.
 pub fn limit_heap(bytes: u64, last_word: Vec<u8>) {
     if LAST_WORD.set(last_word).is_ok() {
+        pools::open();
         LIMIT.store(i64::try_from(bytes).unwrap_or(i64::MAX), Relaxed);
         COUNTING.store(true, Relaxed);
     }
@@ -86,30 +95,102 @@ fn signed(bytes: usize) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
-// SAFETY: GlobalAlloc asks for memory that fits the layout or null, and no unwinding. Every
-// method hands its arguments, under the caller's same promises, to `System`, which keeps to it.
+// SAFETY: GlobalAlloc asks for memory that fits the layout or null, and no unwinding. Every method hands its
+// arguments, under the caller's same promises, to `System`, which keeps to it, or gives a piece of scratch
+// memory or of the pools that nobody else has.
 unsafe impl GlobalAlloc for JobAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if let Some((memory, _)) = Scratch::get_open().and_then(|scratch| scratch.take(layout)) {
+            return memory;
+        }
         count(signed(layout.size()));
-        // SAFETY: the caller's promise about `layout` is the one `System` asks for.
-        or_end(unsafe { System.alloc(layout) })
+        // SAFETY: the caller's promise about `layout`.
+        or_end(unsafe { take(layout) })
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if let Some((memory, used)) = Scratch::get_open().and_then(|scratch| scratch.take(layout)) {
+            // SAFETY: these are the first bytes of the piece that was just taken.
+            unsafe { memory.write_bytes(0, used) };
+            return memory;
+        }
         count(signed(layout.size()));
-        // SAFETY: as above.
-        or_end(unsafe { System.alloc_zeroed(layout) })
+        if !pools::have(layout) {
+            // SAFETY: the caller's promise about `layout` is the one `System` asks for.
+            return or_end(unsafe { System.alloc_zeroed(layout) });
+        }
+        // SAFETY: a piece that was just taken, if there is one.
+        unsafe {
+            let memory = or_end(pools::take(layout));
+            if !memory.is_null() {
+                memory.write_bytes(0, layout.size());
+            }
+            memory
+        }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        // SAFETY: the caller's promise about `bytes`.
+        let wider = unsafe { Layout::from_size_align_unchecked(bytes, layout.align()) };
+        if let Some(scratch) = Scratch::get().filter(|scratch| scratch.keeps(memory, layout)) {
+            if let Some(start) = scratch.start_of(memory) {
+                scratch.give_back(start, layout.size());
+            }
+            // SAFETY: what is given back is where it was until something else is written there, and the copy may begin
+            // where it began.
+            return unsafe { moved(self.alloc(wider), memory, layout.size().min(bytes)) };
+        }
         count(signed(bytes) - signed(layout.size()));
-        // SAFETY: as above; `memory` came from `System` through us.
-        or_end(unsafe { System.realloc(memory, layout, bytes) })
+        if !pools::hold(memory) {
+            // SAFETY: the caller's promises; `memory` came from `System` through us.
+            return or_end(unsafe { System.realloc(memory, layout, bytes) });
+        }
+        if pools::are_of_one_size(layout, wider) {
+            return memory;
+        }
+        // SAFETY: the caller's promises; `memory` came from the pools.
+        unsafe {
+            let to = moved(or_end(take(wider)), memory, layout.size().min(bytes));
+            if !to.is_null() {
+                pools::give_back(memory, layout);
+            }
+            to
+        }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        if let Some(scratch) = Scratch::get().filter(|scratch| scratch.keeps(memory, layout)) {
+            if let Some(start) = scratch.start_of(memory) {
+                scratch.give_back(start, layout.size());
+            }
+            return;
+        }
         count(-signed(layout.size()));
-        // SAFETY: as above; `memory` came from `System` through us.
-        unsafe { System.dealloc(memory, layout) }
+        // SAFETY: as above; `memory` came from where it goes.
+        unsafe {
+            match pools::hold(memory) {
+                true => pools::give_back(memory, layout),
+                false => System.dealloc(memory, layout),
+            }
+        }
     }
+}
+
+/// # Safety
+/// That of [`GlobalAlloc::alloc`].
+unsafe fn take(layout: Layout) -> *mut u8 {
+    // SAFETY: the caller's promise.
+    unsafe { if pools::have(layout) { pools::take(layout) } else { System.alloc(layout) } }
+}
+
+/// Copies what was `from` to where it is from now on, if there is such a place.
+///
+/// # Safety
+/// So many bytes can be read there and written here.
+unsafe fn moved(to: *mut u8, from: *const u8, bytes: usize) -> *mut u8 {
+    if !to.is_null() && to.cast_const() != from {
+        // SAFETY: the caller's promise.
+        unsafe { ptr::copy(from, to, bytes) };
+    }
+    to
 }

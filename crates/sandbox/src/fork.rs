@@ -26,6 +26,7 @@ use std::rc::Rc;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::filter::Filters;
+use crate::job::JobJail;
 use crate::layer::{Record, Refusal};
 use crate::steps::clocks::ClockPages;
 use crate::sys::{self, CloneArgs, Cloned, Side};
@@ -47,6 +48,8 @@ pub struct JobStart {
     pub(crate) record: Record,
     pub(crate) clock_pages: Result<ClockPages, Refusal>,
     pub(crate) filters: Rc<Filters>,
+    /// Whether the worker hears of those who ask before they end.
+    pub(crate) is_heard: bool,
 }
 
 /// How a worker forks its jobs.
@@ -112,6 +115,7 @@ pub fn fork_job(jail: &WorkerJail) -> io::Result<Forked> {
             record: jail.record().clone(),
             clock_pages: jail.clock_pages(),
             filters: jail.filters(),
+            is_heard: jail.ends().is_some(),
         })),
     }
 }
@@ -137,12 +141,12 @@ pub enum Copied {
     Template,
 }
 
-/// Copies the job that calls it, which has one thread.
+/// Copies the job that calls it, a template, which has one thread.
 ///
 /// # Errors
 /// As `clone(2)`: no memory, or too many processes.
-pub fn copy_job() -> io::Result<Copied> {
-    Ok(match sys::clone_copy()? {
+pub fn copy_job(template: &JobJail) -> io::Result<Copied> {
+    Ok(match sys::clone_copy(template.way())? {
         Side::Copy => Copied::Job,
         Side::Original => Copied::Template,
     })

@@ -13,11 +13,13 @@ use std::time::Duration;
 
 use rustix::process::{Signal, set_parent_process_death_signal};
 
+use crate::allocator::scratch;
 use crate::filter::{self, Filters};
 use crate::fork::JobStart;
 use crate::layer::{During, Layer, Layers, Record, Refusal, StepError};
 use crate::steps::clocks::{self, ClockPages};
 use crate::steps::{descriptors, file_rights, identity, limits, privileges, processor};
+use crate::sys::{Pass, Way};
 use crate::{allocator, markers, sys};
 
 /// The job's one descriptor: where its work comes from and its reply goes. 0, so that it stays
@@ -78,7 +80,7 @@ pub enum TimeOfDay {
 pub struct JobLimits {
     /// Private writable memory, in bytes (RLIMIT_DATA), the worker's own included.
     pub memory_bytes: u64,
-    /// CPU time. Here it only sets the net below the worker's timer, in whole seconds.
+    /// CPU time. Here it only sets the net below the worker's looks, in whole seconds.
     pub cpu: Duration,
     /// The native stack, in bytes.
     pub stack_bytes: u64,
@@ -120,6 +122,11 @@ pub struct JobJail {
     kind: JobKind,
     list: Final,
     is_shut: bool,
+    /// Whether its worker hears of it when it asks before it ends.
+    is_heard: bool,
+    is_copy: bool,
+    /// How its calls are made, as far as the filter of copies has them made so.
+    way: Way,
     channel: OwnedFd,
     clock_pages: Result<ClockPages, Refusal>,
     filters: Rc<Filters>,
@@ -141,7 +148,7 @@ pub struct JobJail {
 pub fn confine(start: JobStart, kind: JobKind, channel: OwnedFd) -> Result<JobJail, StepError> {
     markers::end_on_panic();
     allocator::end_when_out_of_memory();
-    let JobStart { mut record, clock_pages, filters } = start;
+    let JobStart { mut record, clock_pages, filters, is_heard } = start;
     record.apply(Layer::JobCapabilities, privileges::drop_capabilities)?;
 
     let mut kept = None;
@@ -155,7 +162,7 @@ pub fn confine(start: JobStart, kind: JobKind, channel: OwnedFd) -> Result<JobJa
     };
 
     record.apply(Layer::JobSession, identity::leave_workers_session)?;
-    record.apply(Layer::JobScope, file_rights::scope_to_self)?;
+    record.apply(Layer::JobScope, || file_rights::scope_to_self(Way::Open))?;
     record.apply(Layer::JobParentDeath, || {
         set_parent_process_death_signal(Some(Signal::KILL)).during("prctl PR_SET_PDEATHSIG")?;
         // The parent is in another pid namespace, so getppid() cannot tell; but it alone holds
@@ -172,7 +179,18 @@ pub fn confine(start: JobStart, kind: JobKind, channel: OwnedFd) -> Result<JobJa
         JobKind::Execute | JobKind::Template => Final::Execute,
         JobKind::Prepare => Final::Prepare,
     };
-    Ok(JobJail { record, kind, list, is_shut: false, channel, clock_pages, filters })
+    Ok(JobJail {
+        record,
+        kind,
+        list,
+        is_shut: false,
+        is_heard,
+        is_copy: false,
+        way: Way::Open,
+        channel,
+        clock_pages,
+        filters,
+    })
 }
 
 impl JobJail {
@@ -205,18 +223,59 @@ impl JobJail {
     /// The first layer that the level requires and the machine refuses; the copy must end with
     /// [`markers::EXIT_NOT_CONFINED`].
     pub fn become_copy(&mut self, channel: OwnedFd) -> Result<(), StepError> {
-        let Self { record, channel: ours, .. } = self;
+        scratch::open();
+        self.is_copy = true;
+        let Self { record, channel: ours, way, .. } = self;
+        let way = *way;
         record.apply(Layer::JobDescriptors, || {
             // Descriptor 0 changes under its owner.
-            let channel = sys::move_to_descriptor(channel, CHANNEL).during("dup2 to 0")?;
+            let channel = sys::move_to_descriptor(way, channel, CHANNEL).during("dup2 to 0")?;
             std::mem::forget(std::mem::replace(ours, channel));
             Ok(())
         })?;
-        record.apply(Layer::JobScope, file_rights::scope_to_self)?;
+        record.apply(Layer::JobScope, || file_rights::scope_to_self(way))?;
         record.apply(Layer::JobParentDeath, || {
-            set_parent_process_death_signal(Some(Signal::KILL)).during("prctl PR_SET_PDEATHSIG")
+            sys::die_with_parent(way).during("prctl PR_SET_PDEATHSIG")
         })?;
-        record.apply(Layer::JobLimits, limits::refuse_processes)
+        record.apply(Layer::JobLimits, || limits::refuse_processes(way))
+    }
+
+    /// Template: from now on it and its copies have the final list of a copy that waits, and what making one takes only
+    /// with a *pass*, a random number that the copy forgets behind its last doors
+    /// ([`enter_final_filter_and_wait`](Self::enter_final_filter_and_wait)). So no copy has to bring a filter of
+    /// its own, which the kernel would translate, and free again, each time.
+    ///
+    /// After this the template can load nothing, and make no copy that does. Whoever takes a copy over has one guess
+    /// at 64 bits, since the filter kills.
+    ///
+    /// # Errors
+    /// The layer, if the level requires it and the kernel refuses the filter.
+    pub fn enter_filter_of_copies(&mut self) -> Result<(), StepError> {
+        let Some(place) = scratch::place_of_pass() else { return Ok(()) };
+        let Self { record, filters, way, .. } = self;
+        record.apply(Layer::JobFilter, || {
+            let pass = Pass::draw(place).during("getrandom")?;
+            filter::install_for_pass(filters, pass)?;
+            *way = Way::Pass(pass);
+            Ok(())
+        })
+    }
+
+    /// Template: waits for a message on its channel, with at most one descriptor. No bytes when the worker is gone.
+    ///
+    /// # Errors
+    /// As `recvmsg(2)`; EINVAL of a message that is longer than `room` or has more descriptors.
+    pub fn receive(&self, room: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+        sys::receive(self.way, self.channel.as_fd(), room)
+    }
+
+    /// Template: closes a descriptor that its copy has. To drop it would be a call without the pass.
+    pub fn close(&self, descriptor: OwnedFd) {
+        sys::close(self.way, descriptor);
+    }
+
+    pub(crate) fn way(&self) -> Way {
+        self.way
     }
 
     /// Limits again what one call of what was loaded may have stricter: memory and CPU time. The
@@ -225,7 +284,7 @@ impl JobJail {
     /// # Errors
     /// As [`limit`](Self::limit).
     pub fn limit_call(&mut self, job_limits: &JobLimits) -> Result<(), StepError> {
-        self.record.apply(Layer::JobLimits, || limits::limit_call(job_limits))
+        self.record.apply(Layer::JobLimits, || limits::limit_call(self.way, job_limits))
     }
 
     /// Closes every descriptor but the channel: after the work has been mapped.
@@ -236,7 +295,7 @@ impl JobJail {
     /// # Errors
     /// As `close_range(2)`.
     pub fn close_all_but_channel(&self) -> io::Result<()> {
-        sys::close_range(CHANNEL + 1, RawFd::MAX)
+        sys::close_range(self.way, CHANNEL + 1, RawFd::MAX)
     }
 
     /// Puts a program's streams in their places, where its final list lets it use them, and closes every
@@ -249,12 +308,14 @@ impl JobJail {
         let Streams { stdin, stdout, stderr } = streams;
         let unused_to = if stdin.is_some() { STDIN - 1 } else { STDIN };
         let placed = Streams {
-            stdin: stdin.map(|stdin| sys::move_to_descriptor(stdin, STDIN)).transpose()?,
-            stdout: sys::move_to_descriptor(stdout, STDOUT)?,
-            stderr: sys::move_to_descriptor(stderr, STDERR)?,
+            stdin: stdin
+                .map(|stdin| sys::move_to_descriptor(Way::Open, stdin, STDIN))
+                .transpose()?,
+            stdout: sys::move_to_descriptor(Way::Open, stdout, STDOUT)?,
+            stderr: sys::move_to_descriptor(Way::Open, stderr, STDERR)?,
         };
-        sys::close_range(CHANNEL + 1, unused_to)?;
-        sys::close_range(STDERR + 1, RawFd::MAX)?;
+        sys::close_range(Way::Open, CHANNEL + 1, unused_to)?;
+        sys::close_range(Way::Open, STDERR + 1, RawFd::MAX)?;
         self.list = match time {
             TimeOfDay::Hidden => Final::Streams,
             TimeOfDay::Told => Final::StreamsAndClocks,
@@ -301,9 +362,18 @@ impl JobJail {
     /// # Errors
     /// The first layer that the level requires and the machine refuses.
     pub fn enter_final_filter(&mut self) -> Result<(), StepError> {
-        self.record.apply(Layer::NoNewDescriptors, limits::refuse_descriptors)?;
-        let program = self.filters.of(self.list);
-        self.record.apply(Layer::JobFilter, || filter::install(program))?;
+        self.record.apply(Layer::NoNewDescriptors, || limits::refuse_descriptors(self.way))?;
+        match self.way {
+            Way::Open => {
+                let program = self.filters.of(self.list);
+                self.record.apply(Layer::JobFilter, || filter::install(program))?;
+            }
+            // It is on, since before this was a copy.
+            Way::Pass(pass) => {
+                pass.forget();
+                self.way = Way::Open;
+            }
+        }
         self.is_shut = true;
         Ok(())
     }
@@ -316,6 +386,17 @@ impl JobJail {
     pub fn enter_final_filter_and_wait(&mut self) -> Result<(), StepError> {
         self.list = Final::Waiting;
         self.enter_final_filter()
+    }
+
+    /// Ends the job as [`end`] does. A copy without streams asks before (see [`crate::ends`]), as somebody waits for its
+    /// last word; what any other used at most is of more interest than when it ended, and the kernel tells that when
+    /// it is reaped.
+    pub fn end(&self, status: i32) -> ! {
+        let asks = self.is_copy && matches!(self.list, Final::Execute | Final::Waiting);
+        match asks && self.is_heard {
+            true => sys::exit_group(status | sys::listener::ASKING),
+            false => end(status),
+        }
     }
 
     /// Whether the final filter is on, or was left out on trial.

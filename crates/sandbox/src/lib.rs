@@ -14,7 +14,7 @@
 //! 5. In the worker, [`watch`] measures the job, stops it at its limit and reaps it.
 //!
 //! ```no_run
-//! use std::{os::unix::net::UnixStream, time::Duration};
+//! use std::{os::unix::net::UnixStream, time::{Duration, Instant}};
 //!
 //! use lazaret_sandbox::fork::{Forked, fork_job};
 //! use lazaret_sandbox::job::{self, Clocks, JobKind, JobLimits, Seal};
@@ -25,7 +25,6 @@
 //! markers::install()?;
 //! let host = rustix::process::getppid().expect("exec'ed by the host");
 //! let mut jail = worker::confine(&Policy::new(Level::Strict, host, 0))?;
-//! let mut timer = watch::CpuTimer::new()?;
 //! jail.enter_filter()?;
 //!
 //! let (ours, theirs) = UnixStream::pair()?;
@@ -59,9 +58,12 @@
 //!     }
 //!     Forked::Worker(child) => {
 //!         drop(theirs);
-//!         timer.arm(&child, Duration::from_secs(2))?;
-//!         // Send the work on `ours`; poll `ours`, `child` (its pidfd), `timer` and the host.
-//!         watch::kill(&child)?;
+//!         let (now, used) = (Instant::now(), watch::cpu_time(&child)?);
+//!         let mut limit = watch::CpuLimit::new(now, used, Duration::from_secs(2));
+//!         // Send the work on `ours`; poll `ours`, `child` (its pidfd) and the host for `limit.patience()`.
+//!         if limit.is_reached(&child)? {
+//!             watch::kill(&child)?;
+//!         }
 //!         let ended = watch::reap(child)?;
 //!         println!("{:?} after {:?}", ended.end, ended.user + ended.system);
 //!     }
@@ -79,6 +81,7 @@ compile_error!(
 
 #[allow(unsafe_code)]
 mod allocator;
+pub mod ends;
 pub mod filter;
 pub mod fork;
 pub mod home;
@@ -92,27 +95,19 @@ pub mod probe;
 mod steps;
 #[allow(unsafe_code)]
 mod sys;
+pub mod text;
 pub mod watch;
 pub mod worker;
-
-/// The least of a large page of x86-64, in bytes.
-const LARGE_PAGE_BYTES: usize = 2 * 1024 * 1024;
 
 /// Asks for large pages (`madvise(2)`, `MADV_HUGEPAGE`) for memory that is about to be written, all of it: a
 /// page fault for two megabytes and not for each four kilobytes. Where there are none nothing is changed,
 /// nor for memory that is too small to hold one.
 pub fn ask_for_large_pages(region: &mut [u8]) {
-    if region.len() >= 2 * LARGE_PAGE_BYTES {
+    if region.len() >= 2 * sys::LARGE_PAGE_BYTES {
         // Whether or not the kernel follows it.
         let _ = sys::advise_large_pages(region);
     }
 }
 
-/// Lets go of the pages of the program's own text, which the kernel reads again from its cache of the file as
-/// they are needed (`madvise(2)`, `MADV_DONTNEED`): what was needed once, to start, counts no longer as this
-/// process's memory. Where that cannot be done nothing is changed.
-pub fn let_go_of_text() {
-    let _ = sys::let_go_of_text();
-}
-
+pub use allocator::scratch::set_apart as set_scratch_memory_apart;
 pub use allocator::{JobAllocator, heap_bytes_peak, limit_heap};

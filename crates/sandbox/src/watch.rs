@@ -4,73 +4,53 @@
 //! here waits except [`reap`], which is called when the pidfd is readable or after [`kill`].
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::fork::Child;
-use crate::sys::{self, CpuClockTimer};
+use crate::sys;
 
-/// A deadline on a job's CPU clock (`clock_getcpuclockid(3)`, `timer_create(2)`), readable for
-/// `poll(2)` when it has passed. Precise to about one tick of the kernel.
+/// A limit on a job's CPU time. Nobody is told when it is reached; but a job has one thread, which uses no more CPU time
+/// than time passes, so that it is known until when it cannot have been.
 ///
-/// One per worker, made before the worker's filter and armed for one job after another.
-#[derive(Debug)]
-pub struct CpuTimer {
-    signals: OwnedFd,
-    signal: i32,
-    running: Option<CpuClockTimer>,
-    /// Tells a signal of the present job from a late one of the job before.
-    mark: i32,
+/// A POSIX timer on the job's CPU clock would tell, as late as a tick of the kernel later, and takes four calls
+/// for each job, of which hardly one comes near its limit.
+#[derive(Clone, Copy, Debug)]
+pub struct CpuLimit {
+    /// CPU time of the job at which it is reached.
+    end: Duration,
+    /// When to look.
+    look: Instant,
 }
 
-impl CpuTimer {
-    /// Makes the descriptor and blocks the real-time signal that it reports.
-    ///
-    /// # Errors
-    /// As `signalfd(2)`.
-    pub fn new() -> io::Result<Self> {
-        let signal = libc::SIGRTMIN() + 1;
-        Ok(CpuTimer { signals: sys::signal_descriptor(signal)?, signal, running: None, mark: 0 })
+/// How long is waited at least before the next look.
+const LOOKS_APART_MIN: Duration = Duration::from_micros(100);
+
+impl CpuLimit {
+    /// One that is reached when a job has used `limit` beyond what it had used at that moment.
+    pub fn new(since: Instant, used: Duration, limit: Duration) -> Self {
+        Self { end: used.saturating_add(limit), look: since + limit }
     }
 
-    /// Sets the deadline `limit` of CPU time from now; replaces an earlier one.
-    ///
-    /// # Errors
-    /// As `timer_create(2)`; ESRCH or EINVAL if the job has been reaped.
-    pub fn arm(&mut self, job: &Child, limit: Duration) -> io::Result<()> {
-        self.disarm();
-        self.mark = self.mark.wrapping_add(1);
-        self.running = Some(CpuClockTimer::start(job.pid, limit, self.signal, self.mark)?);
-        Ok(())
+    /// How long the job need not be looked at.
+    pub fn patience(&self) -> Duration {
+        self.look.saturating_duration_since(Instant::now())
     }
 
-    /// Takes the deadline away, and a signal that it has already sent, so that the descriptor
-    /// is not readable for the next job.
-    pub fn disarm(&mut self) {
-        self.running = None;
-        // If it cannot be read, the mark still tells it from a signal of the next job.
-        let _ = self.fired();
-    }
-
-    /// Whether the deadline of the job that is armed now has passed; to be asked when the
-    /// descriptor is readable.
+    /// Whether it is reached; to be asked when [`patience`](Self::patience) is over.
     ///
     /// # Errors
-    /// As `read(2)` of a signalfd.
-    pub fn fired(&mut self) -> io::Result<bool> {
-        let mut fired = false;
-        while let Some(mark) = sys::next_signal_mark(self.signals.as_fd())? {
-            fired |= self.running.is_some() && mark == self.mark;
+    /// As [`cpu_time`].
+    pub fn is_reached(&mut self, job: &Child) -> io::Result<bool> {
+        let now = Instant::now();
+        if now < self.look {
+            return Ok(false);
         }
-        Ok(fired)
-    }
-}
-
-impl AsFd for CpuTimer {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.signals.as_fd()
+        let left = self.end.saturating_sub(cpu_time(job)?);
+        self.look = now + left.max(LOOKS_APART_MIN);
+        Ok(left.is_zero())
     }
 }
 

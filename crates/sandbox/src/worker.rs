@@ -11,6 +11,7 @@ use std::rc::Rc;
 use rustix::process::Pid;
 use rustix::thread::CapabilitySet;
 
+use crate::ends::Ends;
 use crate::filter::{self, Filters, Program};
 use crate::fork::ForkWay;
 use crate::keeper::{Keeper, keep_pid_namespace};
@@ -34,13 +35,21 @@ pub struct Policy {
     /// executes only. It bounds a log that is a file, too: the log has to be a pipe.
     pub file_bytes_max: u64,
     born_in_cgroup: bool,
+    keeps_text: bool,
     left_out: Vec<Layer>,
 }
 
 impl Policy {
     /// A policy that leaves nothing out.
     pub fn new(level: Level, parent: Pid, file_bytes_max: u64) -> Self {
-        Policy { level, parent, file_bytes_max, born_in_cgroup: false, left_out: Vec::new() }
+        Policy {
+            level,
+            parent,
+            file_bytes_max,
+            born_in_cgroup: false,
+            keeps_text: false,
+            left_out: Vec::new(),
+        }
     }
 
     /// Says that the worker was born in a control group in which the host made two more, `own` and
@@ -48,6 +57,13 @@ impl Policy {
     #[must_use]
     pub fn born_in_cgroup(mut self) -> Self {
         self.born_in_cgroup = true;
+        self
+    }
+
+    /// Keeps descriptor 1 open, which is the program's text ([`crate::text::LargeText`]).
+    #[must_use]
+    pub fn keeping_text(mut self, keeps_text: bool) -> Self {
+        self.keeps_text = keeps_text;
         self
     }
 
@@ -74,6 +90,7 @@ pub struct WorkerJail {
     keeper: Option<Keeper>,
     filters: Rc<Filters>,
     worker_filter: Program,
+    ends: Option<Ends>,
 }
 
 /// Why a process is not confined.
@@ -88,7 +105,7 @@ pub enum ConfineError {
 }
 
 /// Confines this process, in the order of docs/jail.md, steps 1 to 7. Only descriptors 0 and 2
-/// stay open, and that of the jobs' control group.
+/// stay open, 1 if it is kept, and that of the jobs' control group.
 ///
 /// # Errors
 /// As [`ConfineError`] says. The process is then half confined and must end.
@@ -96,7 +113,7 @@ pub fn confine(policy: &Policy) -> Result<WorkerJail, ConfineError> {
     let mut record = Record::new(policy.level);
     record.leave_out(&policy.left_out);
 
-    record.apply(Layer::Descriptors, descriptors::keep_socket_and_log)?;
+    record.apply(Layer::Descriptors, || descriptors::keep_socket_and_log(policy.keeps_text))?;
     record.apply(Layer::SingleThread, identity::be_single_threaded)?;
     record.apply(Layer::Session, identity::lead_own_session)?;
     // Needs /proc, which is about to go; if it cannot be read, the job's layer says so.
@@ -117,6 +134,7 @@ pub fn confine(policy: &Policy) -> Result<WorkerJail, ConfineError> {
         clock_pages,
         fork_way,
         keeper,
+        ends: None,
     })
 }
 
@@ -213,7 +231,20 @@ impl WorkerJail {
     /// # Errors
     /// The layer, if the level requires it and the kernel refuses the filter.
     pub fn enter_filter(&mut self) -> Result<(), StepError> {
+        // Before it, since afterwards no filter with a listener can be made. A machine that has none to give, or has
+        // given it to whoever confined the host, gives none here, and then no job asks.
+        self.ends = Ends::listen().ok();
         self.record.apply(Layer::WorkerFilter, || filter::install(&self.worker_filter))
+    }
+
+    /// Whether the memory of jobs is counted together, in a control group.
+    pub fn jobs_share_a_limit(&self) -> bool {
+        matches!(self.fork_way, ForkWay::IntoCgroup { .. })
+    }
+
+    /// Where jobs that ask before they end are heard, if they do.
+    pub fn ends(&self) -> Option<&Ends> {
+        self.ends.as_ref()
     }
 
     /// The layers of the worker, as far as they were tried.

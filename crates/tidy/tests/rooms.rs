@@ -24,7 +24,13 @@ const EDGES: &[(&str, &[&str])] = &[
 const UNSAFE_FILES: &[(&str, &str)] = &[
     ("crates/sandbox/src/sys.rs", "system calls that no crate wraps"),
     ("crates/sandbox/src/sys/clone.rs", "the same, of those that fork"),
+    ("crates/sandbox/src/sys/raw.rs", "the same, without the C library"),
+    ("crates/sandbox/src/sys/filter.rs", "the same, of filters that no table can say"),
+    ("crates/sandbox/src/sys/listener.rs", "the same, of a filter that asks"),
+    ("crates/sandbox/src/sys/text.rs", "the same, of what is known of the program's own pages"),
     ("crates/sandbox/src/allocator.rs", "GlobalAlloc is an unsafe trait"),
+    ("crates/sandbox/src/allocator/scratch.rs", "the same"),
+    ("crates/sandbox/src/allocator/pools.rs", "the same"),
     ("crates/engine/src/engine.rs", "an artifact is machine code"),
     ("crates/worker/src/claims.rs", "the one caller of it"),
     ("bench-peer/src/in_process.rs", "another caller of it"),

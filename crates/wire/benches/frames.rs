@@ -4,7 +4,7 @@
 use divan::{Bencher, black_box, counter::BytesCount};
 use lazaret_wire::{
     claim::Claim,
-    evidence::{End, Evidence, LogLevel, LogLine, Output, Reply, Usage},
+    evidence::{End, Evidence, LogLevel, LogLine, MemoryUsage, Output, Reply, Usage},
     frame::{Ending, FromWorker, Readiness, ToWorker, Wake, decode, encode},
     params::Params,
     reply::{ReplyReader, push_claim, push_log, push_output_header},
@@ -48,9 +48,11 @@ fn answer(output_bytes: usize) -> FromWorker {
     let usage = Usage {
         cpu_micros: 1500,
         wall_micros: 1600,
-        resident_bytes_peak: 9 << 20,
-        faults_minor: 100,
-        faults_major: 0,
+        memory: Some(MemoryUsage {
+            resident_bytes_peak: 9 << 20,
+            faults_minor: 100,
+            faults_major: 0,
+        }),
     };
     let evidence = Evidence {
         end: End::Exited(0),

@@ -101,13 +101,20 @@ pub enum Malformation {
     Surplus,
 }
 
-/// What a job used, by the kernel's accounting (getrusage(2), wait4(2)).
+/// What a job used, by the kernel's accounting (clock_getcpuclockid(3), getrusage(2), wait4(2)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// CPU time from the moment the job was handed its work, in microseconds.
     pub cpu_micros: u64,
     /// Wall time of the same span, in microseconds.
     pub wall_micros: u64,
+    /// What is known only of a job that was reaped: not of one that asked before it ended, and was believed then.
+    pub memory: Option<MemoryUsage>,
+}
+
+/// What a job used of memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryUsage {
     /// The most resident memory it had, in bytes.
     pub resident_bytes_peak: u64,
     /// Page faults without I/O.

@@ -97,8 +97,6 @@ pub enum StartStep {
     SocketPair,
     /// The fork.
     Fork,
-    /// The timer on the job's CPU clock.
-    Timer,
     /// Handing over the work.
     HandOver,
 }

@@ -14,7 +14,7 @@ use crate::{
 
 const MAGIC: [u8; 4] = *b"LZRT";
 /// Goes up whenever any message changes.
-pub const WIRE_VERSION: u16 = 9;
+pub const WIRE_VERSION: u16 = 10;
 const PACKAGE_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What a worker is for.

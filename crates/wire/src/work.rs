@@ -47,6 +47,8 @@ pub struct Load {
     pub params: Params,
     /// The widest that it may have.
     pub limits: Limits,
+    /// Whether its copies wait behind their last doors ([`Copy::Shut`]): all of them, or none.
+    pub shut: bool,
 }
 
 /// One piece of work. The worker hands it to a job as it is, as an [`Order`].

@@ -13,7 +13,7 @@ use lazaret_sandbox::{
     fork::{Copied, copy_job},
     job::{self, JobJail},
     layer::StepError,
-    markers,
+    markers, set_scratch_memory_apart,
 };
 use lazaret_wire::{
     claim::{Claim, Refusal},
@@ -78,13 +78,26 @@ pub(crate) fn template(
     let Ok([artifact]) = <[OwnedFd; 1]>::try_from(descriptors) else {
         job::end(markers::EXIT_ORPHANED)
     };
-    let loaded = load(&mut jail, runners, &likely.params, artifact);
+    let loaded = match load(&mut jail, runners, &likely.params, artifact) {
+        Loaded::Native(native, artifact) if likely.shut => {
+            let text = native::map(&jail, native, artifact);
+            let sealed = seal(&mut jail, Role::Execute, &[text]);
+            or_unable(&jail, sealed);
+            Loaded::NativeText(native, text)
+        }
+        loaded => loaded,
+    };
     let rehearsal = rehearsal(likely);
+    set_scratch_memory_apart();
     if let Loaded::Native(..) = &loaded {
         copies(jail, loaded, &rehearsal)
     }
     // What is mapped is enough.
     or_unable(&jail, jail.close_all_but_channel());
+    if likely.shut {
+        let filtered = jail.enter_filter_of_copies();
+        or_unable(&jail, filtered);
+    }
     let room = match &loaded {
         Loaded::Guest(guest) => guest.instance.as_ref().ok().map(pvf::Instance::room),
         Loaded::Program(program) => program.room(),
@@ -99,7 +112,7 @@ pub(crate) fn template(
 
 /// An order like those that will come.
 fn rehearsal(likely: &Load) -> Vec<u8> {
-    let Load { params, limits } = likely.clone();
+    let Load { params, limits, .. } = likely.clone();
     let given = Given::Inline(vec![0]);
     let like = Execute { artifact: 0, given, input: Input::PvfEncoded, params, limits };
     encode(&Order::Work(Work::Execute(like))).unwrap_or_default()
@@ -108,14 +121,11 @@ fn rehearsal(likely: &Load) -> Vec<u8> {
 /// Makes a copy as often as the worker wants one.
 fn copies(jail: JobJail, loaded: Loaded, rehearsal: &[u8]) -> ! {
     loop {
-        let Ok(Some((Order::Copy(how), descriptors))) = hand_over::take_next(jail.channel()) else {
+        let Ok(Some((Order::Copy(how), channel))) = hand_over::take_next(&jail) else {
             job::end(markers::EXIT_ORPHANED)
         };
-        let Ok([channel]) = <[OwnedFd; 1]>::try_from(descriptors) else {
-            job::end(markers::EXIT_ORPHANED)
-        };
-        match copy_job() {
-            Ok(Copied::Template) => {}
+        match copy_job(&jail) {
+            Ok(Copied::Template) => jail.close(channel),
             Ok(Copied::Job) => copy((jail, loaded), channel, &how, rehearsal),
             Err(_) => job::end(markers::EXIT_NOT_CONFINED),
         }
@@ -130,13 +140,15 @@ fn copy(
     rehearsal: &[u8],
 ) -> ! {
     let confined = jail.become_copy(channel).and_then(|()| match how {
-        Copy::Open => Ok(loaded),
+        Copy::Open => Ok(()),
         Copy::Shut(limits) => {
             rehearse(rehearsal);
-            shut_before(&mut jail, loaded, limits)
+            shut_before(&mut jail, limits)
         }
     });
-    let Ok(loaded) = confined else { job::end(markers::EXIT_NOT_CONFINED) };
+    if confined.is_err() {
+        job::end(markers::EXIT_NOT_CONFINED)
+    }
     if hand_over::announce(jail.channel()).is_err() {
         job::end(markers::EXIT_ORPHANED)
     }
@@ -162,19 +174,10 @@ fn rehearse(order: &[u8]) {
 }
 
 /// Closes the last doors of a copy that waits for its call behind them.
-fn shut_before(jail: &mut JobJail, loaded: Loaded, limits: &Limits) -> Result<Loaded, StepError> {
+fn shut_before(jail: &mut JobJail, limits: &Limits) -> Result<(), StepError> {
     jail.limit_call(&job_limits(limits, 0))?;
-    let loaded = match loaded {
-        Loaded::Native(native, artifact) => {
-            let text = native::map(jail, native, artifact);
-            seal(jail, Role::Execute, &[text])?;
-            Loaded::NativeText(native, text)
-        }
-        loaded => loaded,
-    };
     or_unable(jail, jail.close_all_but_channel());
-    jail.enter_final_filter_and_wait()?;
-    Ok(loaded)
+    jail.enter_final_filter_and_wait()
 }
 
 fn load(

@@ -11,6 +11,7 @@ use std::{
     os::fd::{BorrowedFd, OwnedFd},
 };
 
+use lazaret_sandbox::job::JobJail;
 use lazaret_wire::{
     frame::{decode, encode},
     work::{INPUT_INLINE_BYTES_MAX, ORDER_BYTES_MAX, Order},
@@ -82,21 +83,17 @@ pub(crate) fn give(
     }
 }
 
+/// Template: waits for an order, which is no work, with a channel.
+pub(crate) fn take_next(template: &JobJail) -> io::Result<Option<(Order, OwnedFd)>> {
+    // On the stack: what is written here is copied first, as the last copy has it too.
+    let mut room = [0; ORDER_BYTES_MAX];
+    let (bytes, channel) = template.receive(&mut room)?;
+    Ok(order(&room[..bytes])?.zip(channel))
+}
+
 /// Job: waits for an order; `None` when the worker is gone.
 pub(crate) fn take(channel: BorrowedFd<'_>) -> io::Result<Option<(Order, Vec<OwnedFd>)>> {
-    take_into(channel, &mut vec![0; WORK_BYTES_MAX])
-}
-
-/// Template: waits for an order, which is no work.
-pub(crate) fn take_next(channel: BorrowedFd<'_>) -> io::Result<Option<(Order, Vec<OwnedFd>)>> {
-    // On the stack: what is written here is copied first, as the last copy has it too.
-    take_into(channel, &mut [0; ORDER_BYTES_MAX])
-}
-
-fn take_into(
-    channel: BorrowedFd<'_>,
-    room: &mut [u8],
-) -> io::Result<Option<(Order, Vec<OwnedFd>)>> {
+    let mut room = vec![0; WORK_BYTES_MAX];
     let (mut bytes, mut descriptors) = (0, Vec::new());
     loop {
         let (received, attached) = host_link::receive(channel, &mut room[bytes..])?;
@@ -112,11 +109,13 @@ fn take_into(
 /// Copy that is shut: waits for an order, which has no descriptor.
 pub(crate) fn read(channel: BorrowedFd<'_>) -> io::Result<Option<Order>> {
     // Not cleared and not on the stack, whose every page would be touched: one is made for each that is
-    // written.
-    let mut bytes = Vec::with_capacity(WORK_BYTES_MAX);
+    // written. For the same reason what is not written is given back before anything else is allocated.
+    let mut bytes = Vec::new();
     loop {
+        bytes.reserve_exact(WORK_BYTES_MAX.saturating_sub(bytes.len()));
         let read = || rustix::io::read(channel, spare_capacity(&mut bytes));
         let received = rustix::io::retry_on_intr(read)?;
+        bytes.shrink_to_fit();
         match order(&bytes) {
             Err(_) if received > 0 => {}
             order => return order,
@@ -155,7 +154,7 @@ mod tests {
     #[test]
     fn two_orders_that_wait_are_two_and_after_work_comes_the_end() {
         let (worker, job) = channel().unwrap();
-        let load = Order::Load(Load { params: Params::default(), limits: LIMITS });
+        let load = Order::Load(Load { params: Params::default(), limits: LIMITS, shut: false });
         let params = Params::default();
         let work =
             Order::Work(Work::Inspect(Inspect { params, code_bytes_max: 1, limits: LIMITS }));
@@ -221,7 +220,7 @@ mod tests {
     fn a_job_that_is_gone_is_no_holder_of_work() {
         let (worker, job) = channel().unwrap();
         drop(job);
-        let load = Order::Load(Load { params: Params::default(), limits: LIMITS });
+        let load = Order::Load(Load { params: Params::default(), limits: LIMITS, shut: false });
         assert_eq!(give(worker.as_fd(), &load, &[]).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 }

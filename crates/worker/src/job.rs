@@ -257,7 +257,7 @@ pub(crate) fn end(jail: &JobJail, output: &[u8], claim: Claim) -> ! {
     let mut stream = output_record(output);
     push_claim(&mut stream, &claim);
     write_all(jail.channel(), &stream);
-    job::end(0)
+    jail.end(0)
 }
 
 pub(crate) fn or_unable<T, E: std::fmt::Display>(jail: &JobJail, done: Result<T, E>) -> T {

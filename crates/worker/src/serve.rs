@@ -3,7 +3,6 @@
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    time::Duration,
 };
 
 use lazaret_engine::Engine;
@@ -12,7 +11,7 @@ use lazaret_sandbox::{
     home::Home,
     job::JobKind,
     memfd,
-    watch::CpuTimer,
+    text::LargeText,
     worker::WorkerJail,
 };
 use lazaret_wire::{
@@ -33,7 +32,7 @@ use crate::{
     native::Native,
     standby::Standby,
     template::Template,
-    watch::{self, Begin, HostSays, Job, Seen},
+    watch::{self, Begin, HostSays, Job, Leaving, Seen},
 };
 
 /// Standby jobs that may be found dead before one piece of work is given up.
@@ -47,10 +46,13 @@ pub(crate) struct Worker {
     /// Only an attack has one.
     pub(crate) native: Option<Native>,
     pub(crate) jail: WorkerJail,
-    pub(crate) timer: CpuTimer,
     pub(crate) home: Home,
+    /// What its jobs run from, if it is there.
+    pub(crate) text: Option<LargeText>,
     /// Jobs that are forked, confined, and wait for their work.
     pub(crate) standby: Standby,
+    /// The job of which the host is told now.
+    pub(crate) leaving: Option<Leaving>,
 }
 
 /// Work that a job holds.
@@ -76,6 +78,7 @@ impl Worker {
                 ToWorker::Run { number, work, wake } => {
                     let (answer, memfd) = self.run(number, (work, wake), received.descriptors)?;
                     self.send(&answer, memfd)?;
+                    self.let_go()?;
                 }
                 // It crossed the answer on its way.
                 ToWorker::Withdraw => {}
@@ -115,9 +118,20 @@ impl Worker {
         let host = &self.host;
         let mut ask_host = || asked_to_withdraw(host);
         let host = (host.as_fd(), &mut ask_host as _);
-        let seen = watch::until_reaped(job, work.limits(), &mut self.timer, begin, host)?;
+        let ends = self.jail.ends();
+        let (seen, leaving) = watch::until_ended(job, work.limits(), begin, host, ends)?;
+        self.leaving = leaving;
         let (ending, memfd) = packed(seen, artifact)?;
         Ok((FromWorker { number, readiness, ending }, memfd))
+    }
+
+    /// Lets a job end that has asked, now that nobody waits for it.
+    fn let_go(&mut self) -> io::Result<()> {
+        let Some(Leaving { child, asking }) = self.leaving.take() else { return Ok(()) };
+        if let Some(ends) = self.jail.ends() {
+            ends.let_go(asking);
+        }
+        self.standby.keep_leaving(child)
     }
 
     /// Gives the work to a job. From here on the job holds it.
@@ -129,6 +143,10 @@ impl Worker {
     ) -> Result<HandedOver, Failed> {
         if descriptors.len() != work.descriptors_from_host() {
             return Err(Failed(StartStep::Descriptors, io::ErrorKind::InvalidInput.into()));
+        }
+        // What it still holds counts for the next job too, which must not be what the kernel kills for it.
+        if self.jail.jobs_share_a_limit() {
+            self.standby.see_off().map_err(watching)?;
         }
         if let Work::Execute(Execute { given: Given::Placed { .. }, .. }) = work {
             memfd::check_read_only(descriptors[1].as_fd())
@@ -147,7 +165,6 @@ impl Worker {
         }
         let attached: Vec<_> = descriptors.iter().chain(&artifact).map(AsFd::as_fd).collect();
         let order = Order::Work(work.clone());
-        let limit = Duration::from_micros(work.limits().cpu_micros);
         let mut tries = 1;
         let (job, begin, readiness) = loop {
             let (job, readiness) = match self.standby.take(work).map_err(watching)? {
@@ -159,10 +176,6 @@ impl Worker {
             // All clocks are read before the job wakes, because it may run before we do again. What it
             // has used for its own jail is not the guest's.
             let begin = Begin::now(&job);
-            if let Err(error) = self.timer.arm(&job.child, limit) {
-                let _ = watch::put_down(job);
-                return Err(Failed(StartStep::Timer, error));
-            }
             let give = || hand_over::give(job.channel.as_fd(), &order, attached);
             let given = match (wake, readiness) {
                 (Wake::BesideWorker, Readiness::Loaded) => self.home.wake_here(&job.child, give),
@@ -191,11 +204,13 @@ impl Worker {
     /// Sees to it that jobs wait, and says whether it made any. What fails here is tried again, and reported,
     /// when work is there.
     fn refill(&mut self) -> bool {
+        // Tried again when one of them is readable.
+        let _ = self.standby.reap_those_that_left();
         let lacks_idle = self.standby.lacks_idle();
         if lacks_idle && let Ok(job) = self.fork(self.kind()) {
             self.standby.keep_idle(job);
         }
-        let ordered = self.standby.order_copy();
+        let ordered = self.standby.order_copies();
         let Some((load, artifact)) = self.standby.lacks_template() else {
             return lacks_idle || ordered;
         };
@@ -225,7 +240,11 @@ impl Worker {
             hand_over::channel().map_err(|error| Failed(StartStep::SocketPair, error))?;
         match fork_job(&self.jail).map_err(|error| Failed(StartStep::Fork, error))? {
             Forked::Worker(child) => Ok(Job { child, channel: ours, announced: 0 }),
-            Forked::Job(start) => job::run(start, theirs, kind, (&self.engine, self.native)),
+            Forked::Job(start) => {
+                // One that cannot runs from where it is.
+                let _ = self.text.as_ref().map(LargeText::map);
+                job::run(start, theirs, kind, (&self.engine, self.native))
+            }
         }
     }
 

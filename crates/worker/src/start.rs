@@ -1,7 +1,7 @@
 //! A worker's first second: greeting read, engine made, jail closed, a canary job run, greeting
 //! answered. Everything that could fail for reasons of this machine fails here, before any work.
 
-use std::{io, os::fd::AsFd, process::exit, time::Duration};
+use std::{io, os::fd::AsFd, process::exit};
 
 use lazaret_engine::Engine;
 use lazaret_sandbox::{
@@ -11,7 +11,7 @@ use lazaret_sandbox::{
     level::Level,
     markers,
     probe::{self, ProbeKilled},
-    watch::CpuTimer,
+    text::{self, LargeText},
     worker::{self, ConfineError, Policy, WorkerJail},
 };
 use lazaret_wire::{
@@ -42,7 +42,6 @@ const EXIT_HOST_GONE: i32 = 0;
 const EXIT_NOT_UNDERSTOOD: i32 = 2;
 const EXIT_NOT_STARTED: i32 = 3;
 /// The canary only confines itself and says so.
-const CANARY_CPU_MAX: Duration = Duration::from_secs(2);
 const CANARY_LIMITS: Limits = Limits {
     cpu_micros: 2_000_000,
     wall_micros: 8_000_000,
@@ -76,15 +75,17 @@ fn read_start(host: &HostLink) -> Result<Start, Text> {
 }
 
 /// In this order: the markers before the engine, which keeps what signal actions it finds; the
-/// engine before the jail, because making it asks the machine for its features; the timer before the
-/// filter, which has no call to make one.
+/// engine before the jail, because making it asks the machine for its features.
 fn prepare_to_serve(
     host: HostLink,
     start: &Start,
     trial: Option<Trial>,
 ) -> Result<(Worker, Vec<Layer>), (HostLink, Hello)> {
     let left_out = trial.as_ref().map(|trial| trial.left_out.clone());
-    let policy = policy(start).leaving_out(&left_out.unwrap_or_default());
+    // Before the jail closes it; after it nobody can be told apart who wrote there.
+    let text = LargeText::given();
+    let policy =
+        policy(start).leaving_out(&left_out.unwrap_or_default()).keeping_text(text.is_some());
     // What `ps` and `top` show. Otherwise it is the number of the descriptor that was executed.
     let _ = rustix::thread::set_name(match start.role {
         Role::Execute => c"lazaret-execute",
@@ -97,16 +98,16 @@ fn prepare_to_serve(
         let engine = Engine::new(&lazaret_engine::Params::default()).map_err(broken)?;
         let home = Home::of_caller();
         let mut jail = worker::confine(&policy).map_err(not_confined)?;
-        let mut timer = CpuTimer::new().map_err(broken)?;
         jail.enter_filter().map_err(incomplete)?;
-        let layers = layers_of_a_job(&jail, start.role, &host, &mut timer)?;
-        lazaret_sandbox::let_go_of_text();
-        Ok((engine, jail, timer, home, layers))
+        let layers = layers_of_a_job(&jail, start.role, &host)?;
+        text::let_go();
+        Ok((engine, jail, home, layers))
     };
     match ready() {
-        Ok((engine, jail, timer, home, layers)) => {
+        Ok((engine, jail, home, layers)) => {
             let role = start.role;
-            Ok((Worker { host, role, engine, native, jail, timer, home, standby }, layers))
+            let leaving = None;
+            Ok((Worker { host, role, engine, native, jail, home, text, standby, leaving }, layers))
         }
         Err(hello) => Err((host, hello)),
     }
@@ -132,14 +133,9 @@ fn policy(start: &Start) -> Policy {
 
 /// Runs a job that confines itself to the end and says which layers that gave it. One that was killed
 /// by somebody else has said nothing.
-fn layers_of_a_job(
-    jail: &WorkerJail,
-    role: Role,
-    host: &HostLink,
-    timer: &mut CpuTimer,
-) -> Result<Vec<Layer>, Hello> {
+fn layers_of_a_job(jail: &WorkerJail, role: Role, host: &HostLink) -> Result<Vec<Layer>, Hello> {
     let seen = probe::uninterrupted(|| {
-        let seen = run_canary(jail, role, host, timer)?;
+        let seen = run_canary(jail, role, host)?;
         let Evidence { end, stop, .. } = seen.evidence;
         let killed = stop.is_none() && end == End::Signaled(Signal::KILL.as_raw());
         Ok((!killed).then_some(seen))
@@ -158,12 +154,7 @@ fn layers_of_a_job(
     }
 }
 
-fn run_canary(
-    jail: &WorkerJail,
-    role: Role,
-    host: &HostLink,
-    timer: &mut CpuTimer,
-) -> Result<Seen, Hello> {
+fn run_canary(jail: &WorkerJail, role: Role, host: &HostLink) -> Result<Seen, Hello> {
     let (ours, theirs) = hand_over::channel().map_err(broken)?;
     let child = match fork_job(jail).map_err(broken)? {
         Forked::Worker(child) => child,
@@ -171,10 +162,10 @@ fn run_canary(
     };
     let job = Job { child, channel: ours, announced: 0 };
     let begin = Begin::now(&job);
-    timer.arm(&job.child, CANARY_CPU_MAX).map_err(broken)?;
     let mut ask_host = || Err(io::ErrorKind::ConnectionReset.into());
     let host = (host.as_fd(), &mut ask_host as _);
-    watch::until_reaped(job, &CANARY_LIMITS, timer, begin, host).map_err(broken)
+    let (seen, _) = watch::until_ended(job, &CANARY_LIMITS, begin, host, None).map_err(broken)?;
+    Ok(seen)
 }
 
 fn not_confined(error: ConfineError) -> Hello {

@@ -1,10 +1,11 @@
 //! A job that has loaded an artifact and copies itself for each call of it, seen from its worker.
 //!
-//! It runs no guest and holds no work, so that it dies harms nobody. A copy is made as soon as the one
-//! before is taken. It says a byte on its channel, and the kernel tells who said it: the template has no
+//! It runs no guest and holds no work, so that it dies harms nobody. A copy is made as soon as one is taken, while
+//! another waits. It says a byte on its channel, and the kernel tells who said it: the template has no
 //! word in that.
 
 use std::{
+    collections::VecDeque,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::Duration,
@@ -19,18 +20,23 @@ use crate::{
     watch::{self, Job},
 };
 
-/// A template and the copy that waits for the next call.
+/// Copies that wait for a call, or are made, at most. With one, the next call has to wait until it is made; with two it
+/// is made while there is still one.
+const COPIES_MAX: usize = 2;
+
+/// A template and the copies that wait for the next calls.
 pub(crate) struct Template {
     job: Job,
-    copy: Next,
+    /// The one that was ordered first is the first.
+    copies: VecDeque<Next>,
+    /// Whether its copies wait behind their last doors.
+    is_shut: bool,
     /// Whether a copy may have died before it said who it is.
     unheard: bool,
 }
 
-/// How far the next copy is.
+/// How far a copy is, and how it waits.
 enum Next {
-    /// Nobody asked for one, or it came to nothing.
-    Absent,
     /// It was asked for, and will be at the other end of this channel.
     Ordered(Copy, OwnedFd),
     /// It waits for its call.
@@ -40,49 +46,62 @@ enum Next {
 impl Template {
     /// Makes one of a job that waits for its first order.
     pub(crate) fn new(job: Job, load: Load, artifact: BorrowedFd<'_>) -> Result<Self, Job> {
+        let (is_shut, copies) = (load.shut, VecDeque::with_capacity(COPIES_MAX));
         match hand_over::give(job.channel.as_fd(), &Order::Load(load), &[artifact]) {
-            Ok(()) => Ok(Self { job, copy: Next::Absent, unheard: false }),
+            Ok(()) => Ok(Self { job, copies, is_shut, unheard: false }),
             Err(_) => Err(job),
         }
     }
 
-    /// Sees to it that a copy is made, and says whether that took an order. One that cannot be ordered now is
+    /// Sees to it that copies are made, and says whether that took an order. Those that cannot be ordered now are
     /// ordered the next time.
-    pub(crate) fn order(&mut self, how: &Copy) -> bool {
-        let Next::Absent = self.copy else { return false };
+    pub(crate) fn order(&mut self, likely: &Copy) -> bool {
+        let how = match (self.is_shut, likely) {
+            (false, _) => &Copy::Open,
+            (true, Copy::Shut(_)) => likely,
+            // The last call was an exception, and there are copies for those that are not.
+            (true, Copy::Open) => return false,
+        };
+        let lacking = COPIES_MAX - self.copies.len();
+        (0..lacking).for_each(|_| self.order_one(how));
+        lacking > 0
+    }
+
+    fn order_one(&mut self, how: &Copy) {
         let order = Order::Copy(how.clone());
         if let Ok((ours, theirs)) = hand_over::channel_of_a_copy()
             && hand_over::give(self.job.channel.as_fd(), &order, &[theirs.as_fd()]).is_ok()
         {
-            self.copy = Next::Ordered(how.clone(), ours);
+            self.copies.push_back(Next::Ordered(how.clone(), ours));
         }
-        true
     }
 
-    /// The copy, if there is one now or after this time. One that waits for another kind of call makes room
-    /// for one that can serve this.
+    /// A copy, if there is one now or after this time. Those that wait for another kind of call make room for one that
+    /// can serve this.
     pub(crate) fn take(&mut self, execute: &Execute, patience: Duration) -> Option<Job> {
-        if let Next::Ordered(how, _) | Next::Ready(how, _) = &self.copy
-            && !can_serve(how, execute)
-        {
-            self.discard(patience).ok()?;
-            self.order(&Copy::Open);
+        let is_unfit = |next: &Next| !can_serve(next.how(), execute);
+        while self.copies.front().is_some_and(is_unfit) {
+            self.wait(patience);
+            if let Some(next) = self.copies.pop_front_if(|next| is_unfit(next)) {
+                self.discard(next).ok()?;
+            }
+        }
+        if self.copies.is_empty() {
+            self.order_one(&if self.is_shut { copy_for(execute) } else { Copy::Open });
         }
         self.wait(patience);
-        match std::mem::replace(&mut self.copy, Next::Absent) {
+        match self.copies.pop_front()? {
             Next::Ready(_, job) => Some(job),
-            other => {
-                self.copy = other;
+            ordered => {
+                self.copies.push_front(ordered);
                 None
             }
         }
     }
 
-    /// Ends the copy that is there or to come.
-    fn discard(&mut self, patience: Duration) -> io::Result<()> {
-        self.wait(patience);
-        match std::mem::replace(&mut self.copy, Next::Absent) {
-            Next::Absent => Ok(()),
+    /// Ends a copy that is there or to come.
+    fn discard(&mut self, next: Next) -> io::Result<()> {
+        match next {
             Next::Ready(_, job) => watch::put_down(job),
             // If it is there it finds its channel closed and ends, and has to be reaped.
             Next::Ordered(..) => {
@@ -92,9 +111,9 @@ impl Template {
         }
     }
 
-    /// Waits so long for a copy that was ordered.
+    /// Waits so long for the first copy, if it was ordered.
     fn wait(&mut self, patience: Duration) {
-        if let Next::Ordered(_, channel) = &self.copy {
+        if let Some(Next::Ordered(_, channel)) = self.copies.front() {
             let mut source = [PollFd::new(channel, PollFlags::IN)];
             let limit = Timespec {
                 tv_sec: patience.as_secs() as i64,
@@ -105,59 +124,49 @@ impl Template {
         }
     }
 
-    /// Takes note of a copy that has said its byte, or that will not.
+    /// Takes note of copies that have said their byte, or that will not.
     pub(crate) fn hear(&mut self) {
-        let Next::Ordered(_, channel) = &self.copy else { return };
-        let announced = match hand_over::announced(channel.as_fd()) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-            announced => announced.ok().flatten(),
-        };
-        let child = announced.and_then(|pid| Child::open(pid).ok());
-        self.copy = match (std::mem::replace(&mut self.copy, Next::Absent), child) {
-            (Next::Ordered(how, channel), Some(child)) => {
-                Next::Ready(how, Job { child, channel, announced: hand_over::ANNOUNCEMENT_BYTES })
-            }
-            // Whoever was there ends when the channel does.
-            _ => {
-                self.unheard = true;
-                Next::Absent
-            }
-        };
-    }
-
-    /// What becomes readable when the template or its copy ends, or when the copy is there.
-    pub(crate) fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let copy = match &self.copy {
-            Next::Absent => None,
-            Next::Ordered(_, channel) => Some(channel.as_fd()),
-            Next::Ready(_, job) => Some(job.child.as_fd()),
-        };
-        std::iter::once(self.job.child.as_fd()).chain(copy)
-    }
-
-    /// Whether it is there only to be reaped.
-    pub(crate) fn has_ended(&self) -> bool {
-        watch::has_ended(&self.job)
-    }
-
-    /// Reaps a copy that died while it waited.
-    pub(crate) fn reap_copy(&mut self) -> io::Result<()> {
-        match std::mem::replace(&mut self.copy, Next::Absent) {
-            Next::Ready(_, job) if watch::has_ended(&job) => watch::put_down(job),
-            other => {
-                self.copy = other;
-                Ok(())
+        for next in std::mem::take(&mut self.copies) {
+            match next.heard() {
+                Some(next) => self.copies.push_back(next),
+                // Whoever was there ends when the channel does.
+                None => self.unheard = true,
             }
         }
     }
 
+    /// What becomes readable when the template or a copy ends, or when a copy is there.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let copies = self.copies.iter().map(|next| match next {
+            Next::Ordered(_, channel) => channel.as_fd(),
+            Next::Ready(_, job) => job.child.as_fd(),
+        });
+        std::iter::once(self.job.child.as_fd()).chain(copies)
+    }
+
+    /// Whether it is there only to be reaped.
+    pub(crate) fn has_ended(&self) -> bool {
+        watch::has_ended(&self.job.child)
+    }
+
+    /// Reaps copies that died while they waited.
+    pub(crate) fn reap_copies(&mut self) -> io::Result<()> {
+        for next in std::mem::take(&mut self.copies) {
+            match next {
+                Next::Ready(_, job) if watch::has_ended(&job.child) => watch::put_down(job)?,
+                other => self.copies.push_back(other),
+            }
+        }
+        Ok(())
+    }
+
     /// The children that this is.
     pub(crate) fn children(&self) -> impl Iterator<Item = &Child> {
-        let copy = match &self.copy {
+        let copies = self.copies.iter().filter_map(|next| match next {
             Next::Ready(_, job) => Some(&job.child),
-            Next::Absent | Next::Ordered(..) => None,
-        };
-        std::iter::once(&self.job.child).chain(copy)
+            Next::Ordered(..) => None,
+        });
+        std::iter::once(&self.job.child).chain(copies)
     }
 
     /// Whether it may have left a child that nobody knows, since this was asked last.
@@ -165,16 +174,36 @@ impl Template {
         std::mem::take(&mut self.unheard)
     }
 
-    /// Ends it and its copy, and says whether it may have left a child that nobody knows.
+    /// Ends it and its copies, and says whether it may have left a child that nobody knows.
     pub(crate) fn end(mut self) -> io::Result<bool> {
         self.hear();
-        watch::put_down(self.job)?;
-        match self.copy {
-            Next::Absent => Ok(self.unheard),
-            Next::Ready(_, job) => watch::put_down(job).map(|()| self.unheard),
-            // If it is there it finds its channel closed and ends, and has to be reaped.
-            Next::Ordered(..) => Ok(true),
+        while let Some(next) = self.copies.pop_front() {
+            self.discard(next)?;
         }
+        watch::put_down(self.job)?;
+        Ok(self.unheard)
+    }
+}
+
+impl Next {
+    fn how(&self) -> &Copy {
+        match self {
+            Next::Ordered(how, _) | Next::Ready(how, _) => how,
+        }
+    }
+
+    /// What it is now; nothing if it came to nothing.
+    fn heard(self) -> Option<Self> {
+        let Next::Ordered(how, channel) = self else { return Some(self) };
+        let announced = match hand_over::announced(channel.as_fd()) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Some(Next::Ordered(how, channel));
+            }
+            announced => announced.ok().flatten(),
+        };
+        let child = Child::open(announced?).ok()?;
+        let job = Job { child, channel, announced: hand_over::ANNOUNCEMENT_BYTES };
+        Some(Next::Ready(how, job))
     }
 }
 
@@ -197,6 +226,6 @@ pub(crate) fn copy_for(execute: &Execute) -> Copy {
 }
 
 /// Whether the call brings no descriptor but the artifact's, which a copy does not need.
-fn is_all_in_order(execute: &Execute) -> bool {
+pub(crate) fn is_all_in_order(execute: &Execute) -> bool {
     !execute.given.is_in_a_file() && execute.input.descriptors() == 0
 }

@@ -7,11 +7,12 @@ use std::{
 };
 
 use lazaret_sandbox::{
+    ends::{Asking, Ends},
     fork::Child,
-    watch::{self, CpuTimer, Ended},
+    watch::{self, CpuLimit, Ended},
 };
 use lazaret_wire::{
-    evidence::{End, Evidence, Malformation, Output, Reply, Stop, Usage},
+    evidence::{End, Evidence, Malformation, MemoryUsage, Output, Reply, Stop, Usage},
     reply::{Received, ReplyReader},
     work::Limits,
 };
@@ -63,40 +64,56 @@ pub(crate) struct Seen {
     pub(crate) output: Vec<u8>,
 }
 
-/// Watches a job that was just handed its work until it is reaped. `host` is asked whenever the
-/// host's socket becomes readable; its error means that the host is gone.
-pub(crate) fn until_reaped(
+/// A job that has ended but for what the kernel does at the end, and is to be let.
+pub(crate) struct Leaving {
+    pub(crate) child: Child,
+    pub(crate) asking: Asking,
+}
+
+/// Watches a job that was just handed its work until it is reaped or, where `ends` are heard, asks to end. `host` is
+/// asked whenever the host's socket becomes readable; its error means that the host is gone.
+pub(crate) fn until_ended(
     job: Job,
     limits: &Limits,
-    timer: &mut CpuTimer,
     begin: Begin,
     host: (BorrowedFd<'_>, &mut dyn FnMut() -> io::Result<HostSays>),
-) -> io::Result<Seen> {
+    ends: Option<&Ends>,
+) -> io::Result<(Seen, Option<Leaving>)> {
     let wall_limit = Duration::from_micros(limits.wall_micros);
+    let cpu_limit = Duration::from_micros(limits.cpu_micros);
+    let mut cpu_limit = CpuLimit::new(begin.wall, begin.cpu, cpu_limit);
     let mut stream = Stream::new(job.channel, job.announced, limits.output_bytes);
     let mut stop = None;
     let (host_socket, ask_host) = host;
-    loop {
+    let asking = loop {
         let elapsed = begin.wall.elapsed();
         let left = wall_limit.saturating_sub(elapsed);
-        let limit = match QUIET.saturating_sub(elapsed) {
-            Duration::ZERO => {
-                stream.is_heard = true;
-                stop.is_none().then_some(left)
-            }
-            quiet => Some(quiet),
-        };
-        let ready = wait(&job.child, timer, host_socket, &stream, limit)?;
+        let quiet = QUIET.saturating_sub(elapsed);
+        stream.is_heard |= quiet.is_zero();
+        // One that is being killed is waited for as long as it takes.
+        let until_limit = stop.is_none().then(|| left.min(cpu_limit.patience()));
+        let until_heard = (!quiet.is_zero()).then_some(quiet);
+        let patience = until_limit.into_iter().chain(until_heard).min();
+        let ready = wait((&job.child, host_socket, ends), &stream, patience)?;
         if ready.stream {
             stream.read();
         }
         if ready.ended {
-            break;
+            break None;
+        }
+        if let Some(ends) = ends.filter(|_| ready.asked)
+            && let Some(asking) = ends.next()?
+        {
+            match stop.is_none() && asking.is(&job.child) {
+                true => break Some(asking),
+                // Of a job that is being killed, or that was let already and interrupted.
+                false => ends.let_go(asking),
+            }
         }
         let must_stop = if let Err(what) = stream.reader {
             let too_long = what == Malformation::OutputTooLong;
             Some(if too_long { Stop::OutputLimit } else { Stop::Malformed })
-        } else if ready.timer && timer.fired()? {
+        } else if stop.is_none() && cpu_limit.is_reached(&job.child)? {
             Some(Stop::CpuLimit)
         } else if ready.host && matches!(ask_host()?, HostSays::Withdraw) {
             Some(Stop::Withdrawn)
@@ -107,15 +124,23 @@ pub(crate) fn until_reaped(
             stop = Some(reason);
             watch::kill(&job.child)?;
         }
-    }
-    timer.disarm();
+    };
     // What the job wrote before it died is still in the socket.
     while stream.is_open {
         stream.read();
     }
-    let wall = begin.wall.elapsed();
-    let ended = watch::reap(job.child)?;
-    Ok(seen(&ended, stop, stream.reader.map(ReplyReader::finish), begin.cpu, wall))
+    let wall_micros = micros(begin.wall.elapsed());
+    let received = stream.reader.map(ReplyReader::finish);
+    let Some(asking) = asking else {
+        let ended = watch::reap(job.child)?;
+        let cpu_micros = micros((ended.user + ended.system).saturating_sub(begin.cpu));
+        let usage = Usage { cpu_micros, wall_micros, memory: Some(memory(&ended)) };
+        return Ok((seen(ended.end, stop, received, usage), None));
+    };
+    let cpu_micros = micros(watch::cpu_time(&job.child)?.saturating_sub(begin.cpu));
+    let usage = Usage { cpu_micros, wall_micros, memory: None };
+    let end = watch::End::Exited(asking.status());
+    Ok((seen(end, stop, received, usage), Some(Leaving { child: job.child, asking })))
 }
 
 /// A job's reply, as far as it has come.
@@ -161,8 +186,8 @@ impl Stream {
 }
 
 /// Whether a job is there only to be reaped.
-pub(crate) fn has_ended(job: &Job) -> bool {
-    is_readable(job.child.as_fd())
+pub(crate) fn has_ended(job: &Child) -> bool {
+    is_readable(job.as_fd())
 }
 
 /// Whether something can be read there now, of a pidfd that its process has ended.
@@ -179,15 +204,13 @@ pub(crate) fn put_down(job: Job) -> io::Result<()> {
 struct Ready {
     stream: bool,
     ended: bool,
-    timer: bool,
+    asked: bool,
     host: bool,
 }
 
 /// Sleeps until something is to be done; with a limit, no longer than that.
 fn wait(
-    child: &Child,
-    timer: &CpuTimer,
-    host: BorrowedFd<'_>,
+    (child, host, ends): (&Child, BorrowedFd<'_>, Option<&Ends>),
     stream: &Stream,
     limit: Option<Duration>,
 ) -> io::Result<Ready> {
@@ -195,44 +218,42 @@ fn wait(
         tv_sec: limit.as_secs().min(i64::MAX as u64) as i64,
         tv_nsec: limit.subsec_nanos().into(),
     });
-    let (child, timer) = (child.as_fd(), timer.as_fd());
-    let mut sources = [
-        PollFd::new(&child, PollFlags::IN),
-        PollFd::new(&timer, PollFlags::IN),
-        PollFd::new(&host, PollFlags::IN),
-        PollFd::new(&stream.channel, PollFlags::IN),
-    ];
     let is_watched = stream.is_open && stream.is_heard;
-    let watched = if is_watched { 4 } else { 3 };
-    match poll(&mut sources[..watched], limit.as_ref()) {
+    // Where nothing is watched the host stands again, of whom nothing is asked.
+    let or_nothing = |source| match source {
+        Some(source) => (source, PollFlags::IN),
+        None => (host, PollFlags::empty()),
+    };
+    let mut sources = [
+        (child.as_fd(), PollFlags::IN),
+        (host, PollFlags::IN),
+        or_nothing(ends.map(AsFd::as_fd)),
+        or_nothing(is_watched.then_some(stream.channel.as_fd())),
+    ]
+    .map(|(source, events)| PollFd::from_borrowed_fd(source, events));
+    match poll(&mut sources, limit.as_ref()) {
         Ok(_) | Err(rustix::io::Errno::INTR) => {}
         Err(errno) => return Err(errno.into()),
     }
-    let is_ready = |source: &PollFd<'_>| !source.revents().is_empty();
-    Ok(Ready {
-        ended: is_ready(&sources[0]),
-        timer: is_ready(&sources[1]),
-        host: is_ready(&sources[2]),
-        stream: is_watched && is_ready(&sources[3]),
-    })
+    let [ended, host, asked, stream] = sources.map(|source| !source.revents().is_empty());
+    Ok(Ready { ended, asked: asked && ends.is_some(), host, stream: stream && is_watched })
 }
 
-fn seen(
-    ended: &Ended,
-    stop: Option<Stop>,
-    received: Result<Received, Malformation>,
-    cpu_before: Duration,
-    wall: Duration,
-) -> Seen {
-    let cpu = (ended.user + ended.system).saturating_sub(cpu_before);
-    let usage = Usage {
-        cpu_micros: micros(cpu),
-        wall_micros: micros(wall),
+fn memory(ended: &Ended) -> MemoryUsage {
+    MemoryUsage {
         resident_bytes_peak: ended.resident_bytes_max,
         faults_minor: ended.minor_faults,
         faults_major: ended.major_faults,
-    };
-    let end = match ended.end {
+    }
+}
+
+fn seen(
+    end: watch::End,
+    stop: Option<Stop>,
+    received: Result<Received, Malformation>,
+    usage: Usage,
+) -> Seen {
+    let end = match end {
         watch::End::Exited(status) => End::Exited(status),
         watch::End::Killed(signal) => End::Signaled(signal),
     };

@@ -33,7 +33,7 @@ pub(crate) struct Ended {
     pub(crate) fuel: Option<u64>,
     pub(crate) cpu_micros: u64,
     pub(crate) wall_micros: u64,
-    pub(crate) resident_bytes_peak: u64,
+    pub(crate) resident_bytes_peak: Option<u64>,
     pub(crate) attempts: u32,
 }
 
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn runs_that_differ_in_time_alone_agree() {
         let one = Ended { verdict: "returned".into(), fuel: Some(1), ..Ended::default() };
-        let slower = Ended { cpu_micros: 9, resident_bytes_peak: 9, ..one.clone() };
+        let slower = Ended { cpu_micros: 9, resident_bytes_peak: Some(9), ..one.clone() };
         assert!(one.differences(&slower).is_empty());
         let other = Ended { fuel: Some(2), stdout: Some(Digested::of(b"x")), ..one.clone() };
         let names: Vec<_> = one.differences(&other).into_iter().map(|(name, ..)| name).collect();

@@ -152,7 +152,9 @@ fn show(answer: &Answer<Validated>) {
     if answer.attempts > 0 {
         let (cpu, wall) = (time(answer.usage.cpu), time(answer.usage.wall));
         line("time", format!("{cpu} CPU, {wall} wall"));
-        line("resident", bytes(answer.usage.resident_bytes_peak));
+        if let Some(peak) = answer.usage.resident_bytes_peak {
+            line("resident", bytes(peak));
+        }
     }
     if answer.attempts > 1 {
         line("attempts", answer.attempts);

@@ -17,9 +17,9 @@ use super::{
 };
 use crate::judge::OomKill;
 
-/// Processes in the jobs' group: the job, one that waits for any work, a template and its copy, and the
-/// job and template before while the kernel puts those away.
-const JOB_PROCESSES_MAX: &str = "6";
+/// Processes in the jobs' group: the job, one that waits for any work, a template and its two copies, one that is ending,
+/// and a template and its copies before while the kernel puts those away.
+const JOB_PROCESSES_MAX: &str = "12";
 /// What a job takes that its own limit (`RLIMIT_DATA`) does not count and that is not the guest's:
 /// its stack, page tables, the program's own pages, buffers of the kernel. That limit is met first.
 const JOB_OVERHEAD_BYTES: u64 = 128 << 20;
@@ -150,7 +150,7 @@ mod tests {
         memory.limit(1 << 30).unwrap();
         let written = |name| fs::read_to_string(jobs.file(name)).unwrap();
         assert_eq!(written("memory.max"), ((1 << 30) + JOB_OVERHEAD_BYTES).to_string());
-        assert_eq!((written("memory.oom.group"), written("pids.max")), ("1".into(), "6".into()));
+        assert_eq!((written("memory.oom.group"), written("pids.max")), ("1".into(), "12".into()));
         assert_eq!(memory.oom_kill(), OomKill::None, "counted before this job");
         fs::write(jobs.file("memory.events"), "oom 4\noom_kill 4\n").unwrap();
         assert_eq!(memory.oom_kill(), OomKill::OwnLimit);

@@ -19,6 +19,7 @@ mod link;
 mod log_pipe;
 mod pool;
 mod process;
+mod program;
 mod spawner;
 mod turn;
 

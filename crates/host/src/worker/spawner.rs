@@ -6,10 +6,9 @@
 //! by `posix_spawn`, never by a fork that runs code of ours: the host has many threads.
 
 use std::{
-    fs::File,
     io,
-    os::{fd::AsRawFd, fd::OwnedFd, unix::process::CommandExt},
-    path::{Path, PathBuf},
+    os::{fd::OwnedFd, unix::process::CommandExt},
+    path::Path,
     process::{self, Command, ExitStatus, Stdio},
     sync::{Arc, OnceLock, mpsc},
     thread,
@@ -22,7 +21,7 @@ use rustix::{
 };
 use tokio::{sync::oneshot, task::spawn_blocking};
 
-use crate::cgroup::WorkerGroup;
+use crate::{cgroup::WorkerGroup, worker::program::Program};
 
 /// Tells a program that it is to be a worker; `lazaret_worker::run_if_worker` looks for it.
 const WORKER_ARGUMENT: &str = "--lazaret-worker";
@@ -63,7 +62,7 @@ impl Spawner {
     /// Opens the worker's program and starts the threads. The program is started from this open
     /// file for as long as the host lives, so an upgrade of the file on disk changes nothing.
     pub(crate) fn new(program: Option<&Path>) -> io::Result<Self> {
-        let program = File::open(program.unwrap_or(Path::new("/proc/self/exe")))?;
+        let program = Program::open(program)?;
         let (orders, received) = mpsc::channel();
         let (dead, to_reap) = mpsc::channel();
         thread::Builder::new()
@@ -131,8 +130,8 @@ impl Drop for Child {
     }
 }
 
-fn serve(program: &File, orders: mpsc::Receiver<Order>, dead: mpsc::Sender<Dead>) {
-    let path = PathBuf::from(format!("/proc/self/fd/{}", program.as_raw_fd()));
+fn serve(program: &Program, orders: mpsc::Receiver<Order>, dead: mpsc::Sender<Dead>) {
+    let path = program.path();
     for order in orders {
         let title = match order.role {
             Role::Prepare => "lazaret-prepare-worker",
@@ -143,7 +142,7 @@ fn serve(program: &File, orders: mpsc::Receiver<Order>, dead: mpsc::Sender<Dead>
             .arg(WORKER_ARGUMENT)
             .env_clear()
             .stdin(Stdio::from(order.socket))
-            .stdout(Stdio::null())
+            .stdout(program.text())
             .stderr(Stdio::from(order.log_pipe))
             .spawn();
         let group = order.group;

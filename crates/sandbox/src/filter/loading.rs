@@ -21,10 +21,18 @@ pub(super) const MAPPING: Row = row(
     "files: the artifact, the input, copy-on-write memory images",
 );
 
+/// Calls that are in another list too.
+pub(super) const RECEIVING: Row = row(c::SYS_recvmsg, &[Is(0, CHANNEL as u64)], "the work");
+pub(super) const LIMITS: Row = row(c::SYS_prlimit64, &[Is(0, 0)], "its limits");
+pub(super) const CLOSING: [Row; 2] = [
+    row(c::SYS_close, &[], "descriptors it is done with"),
+    row(c::SYS_close_range, &[], "the rest of them"),
+];
+
 /// What the final list has not.
 const ROWS: &[Row] = &[
-    row(c::SYS_recvmsg, &[Is(0, CHANNEL as u64)], "the work"),
-    row(c::SYS_prlimit64, &[Is(0, 0)], "its limits"),
+    RECEIVING,
+    LIMITS,
     row(c::SYS_fcntl, &[Is(1, c::F_GET_SEALS as u64)], "that what it was handed is sealed"),
     row(c::SYS_fcntl, &[Is(1, c::F_GETFD as u64)], "Rust's check of an owned descriptor"),
     row(c::SYS_fstat, &[], "how long it is"),
@@ -40,8 +48,8 @@ const ROWS: &[Row] = &[
     row(c::SYS_prctl, &[Is(0, c::PR_SCHED_CORE as u64)], "a core of its own"),
     row(c::SYS_getpid, &[], "naming itself for a core of its own"),
     row(c::SYS_arch_prctl, &[Is(0, sys::ARCH_SET_CPUID)], "no cpuid"),
-    row(c::SYS_close, &[], "descriptors it is done with"),
-    row(c::SYS_close_range, &[], "the rest of them"),
+    CLOSING[0],
+    CLOSING[1],
     row(c::SYS_prctl, &[Is(0, c::PR_SET_NO_NEW_PRIVS as u64)], "before the final filter"),
     row(
         c::SYS_seccomp,

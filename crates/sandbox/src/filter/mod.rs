@@ -22,7 +22,8 @@ use seccompiler::{
 
 use crate::fork::ForkWay;
 use crate::job::{Final, JobKind};
-use crate::layer::{Refusal, Step};
+use crate::layer::{During, Refusal, Step};
+use crate::sys;
 
 /// One allowed call. Rows of the same call are alternatives.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +59,7 @@ pub(crate) type Program = BpfProgram;
 pub(crate) struct Filters {
     loading: Program,
     template: Program,
+    with_pass: Program,
     execute: Program,
     waiting: Program,
     streams: Program,
@@ -70,6 +72,7 @@ impl Filters {
         Ok(Filters {
             loading: compile(loading::rows())?,
             template: compile(template::rows())?,
+            with_pass: compile(template::rows_with_pass())?,
             execute: compile(execute::ROWS.iter().copied())?,
             waiting: compile(waiting::rows())?,
             streams: compile(wasi::rows())?,
@@ -111,6 +114,20 @@ pub(crate) fn compile_worker(way: &ForkWay) -> Result<Program, Refusal> {
 /// The one list of the keeper.
 pub(crate) fn compile_keeper() -> Result<Program, Refusal> {
     compile(keeper::ROWS.iter().copied())
+}
+
+/// Installs the filter of a template that has loaded and of its copies: what takes a pass, and the final list of copies
+/// that wait.
+pub(crate) fn install_for_pass(filters: &Filters, pass: sys::Pass) -> Step {
+    let steps = |program: &Program| -> Vec<libc::sock_filter> {
+        let step = |step: &seccompiler::sock_filter| {
+            let seccompiler::sock_filter { code, jt, jf, k } = *step;
+            libc::sock_filter { code, jt, jf, k }
+        };
+        program.iter().map(step).collect()
+    };
+    sys::filter::install_for_pass(pass, &steps(&filters.with_pass), &steps(&filters.waiting))
+        .during("seccomp SECCOMP_SET_MODE_FILTER")
 }
 
 /// Installs a filter for this process, for good (`seccomp(2)`).
@@ -174,6 +191,7 @@ mod tests {
         assert_unambiguous(wasi::rows_with_clocks());
         assert_unambiguous(loading::rows());
         assert_unambiguous(template::rows());
+        assert_unambiguous(template::rows_with_pass());
         assert_unambiguous(keeper::ROWS.iter().copied());
         assert_unambiguous(prepare::rows());
         assert_unambiguous(worker::rows());
@@ -203,7 +221,7 @@ mod tests {
             assert!(loading.contains(&row.call), "call {}", row.call);
         }
         let template: Vec<_> = template::rows().map(|row| (row.call, row.why)).collect();
-        for row in waiting::rows() {
+        for row in waiting::rows().chain(template::rows_with_pass()) {
             assert!(template.contains(&(row.call, row.why)), "call {}", row.call);
         }
     }

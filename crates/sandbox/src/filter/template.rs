@@ -8,17 +8,26 @@ use super::When::Is;
 use super::{Row, loading, row, waiting};
 use crate::sys;
 
-/// What the loading list has not.
-const ROWS: &[Row] = &[
+/// What copying itself takes.
+const COPYING: &[Row] = &[
     row(c::SYS_clone, &[Is(0, sys::COPY_CLONE_FLAGS)], "a copy, a child of the worker"),
     row(c::SYS_landlock_create_ruleset, &[], "copy: signals of nobody else, not even its template"),
     row(c::SYS_landlock_restrict_self, &[], "the same"),
     row(c::SYS_dup2, &[Is(1, 0)], "copy: its own channel becomes descriptor 0"),
     row(c::SYS_prctl, &[Is(0, c::PR_SET_PDEATHSIG as u64)], "copy: die with the worker"),
-    waiting::CALL,
 ];
+
+/// What this list has besides. The pass is drawn under it.
+const ROWS: &[Row] = &[waiting::CALL, row(c::SYS_getrandom, &[], "the pass of its copies")];
 
 /// The rows, those of the loading and the final list included.
 pub fn rows() -> impl Iterator<Item = Row> {
-    loading::rows().chain(ROWS.iter().copied())
+    loading::rows().chain(COPYING.iter().chain(ROWS).copied())
+}
+
+/// What a template that has loaded, and a copy that is not ready yet, may do with a pass. Without one they have the final
+/// list of a copy that waits, so that this is all that a copy has as soon as it has forgotten the pass.
+pub fn rows_with_pass() -> impl Iterator<Item = Row> {
+    let taking = [loading::RECEIVING, loading::LIMITS].into_iter().chain(loading::CLOSING);
+    COPYING.iter().copied().chain(taking)
 }

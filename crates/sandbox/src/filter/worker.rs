@@ -31,14 +31,14 @@ const UNIX: u64 = c::AF_UNIX as u64;
 
 /// Talking to the host and to jobs.
 const TALK: &[Row] = &[
-    row(c::SYS_read, &[], "the timer's signal descriptor, a job's reply"),
+    row(c::SYS_read, &[], "a job's reply"),
     row(c::SYS_write, &[], "the log, a job's reply, the artifact"),
     row(c::SYS_writev, &[], "a log line"),
     row(c::SYS_recvmsg, &[], "frames with descriptors from the host, work from the worker"),
     row(c::SYS_sendmsg, &[], "frames with descriptors"),
     row(c::SYS_recvfrom, &[], "frames and replies"),
     row(c::SYS_sendto, &[Is(4, 0), Is(5, 0)], "frames and replies, to the connected peer only"),
-    row(c::SYS_poll, &[], "waiting for host, job and timer at once"),
+    row(c::SYS_poll, &[], "waiting for host and job at once"),
     row(c::SYS_ppoll, &[], "the same with a precise time-out"),
     row(c::SYS_restart_syscall, &[], "how the kernel resumes a wait after SIGSTOP and SIGCONT"),
     row(c::SYS_socketpair, &[Is(0, UNIX)], "a job's channel"),
@@ -59,9 +59,8 @@ const WATCH: &[Row] = &[
     row(c::SYS_waitid, &[Is(0, c::P_PID as u64)], "reaping that"),
     row(c::SYS_pidfd_open, &[], "watching a copy, which its template made"),
     row(c::SYS_pidfd_send_signal, &[Is(1, c::SIGKILL as u64)], "killing the job, nothing milder"),
-    row(c::SYS_timer_create, &[], "the deadline on the job's CPU clock"),
-    row(c::SYS_timer_settime, &[], "the same"),
-    row(c::SYS_timer_delete, &[], "the same"),
+    row(c::SYS_ioctl, &[Is(1, c::SECCOMP_IOCTL_NOTIF_RECV)], "that a job asks before it ends"),
+    row(c::SYS_ioctl, &[Is(1, c::SECCOMP_IOCTL_NOTIF_SEND)], "that it may"),
     row(c::SYS_sched_setaffinity, &[], "where a job wakes"),
     row(c::SYS_getcpu, &[], "the same, where the C library does not know without asking"),
     row(c::SYS_clock_gettime, &[], "the job's CPU time; wall clock where the vdso has none"),

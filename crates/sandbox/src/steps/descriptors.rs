@@ -6,20 +6,22 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::job::CHANNEL;
 use crate::layer::{During, Step};
-use crate::sys;
+use crate::sys::{self, Way};
 
-/// Closes whatever the host's program left open but the socket (0) and the log (2). What the
+/// Closes whatever the host's program left open but the socket (0), the log (2), and the program's text (1) if that is there. What the
 /// host holds without close-on-exec must not be a job's to use.
-pub(crate) fn keep_socket_and_log() -> Step {
-    sys::close_range(1, 1).during("close_range 1")?;
-    sys::close_range(3, RawFd::MAX).during("close_range 3..")
+pub(crate) fn keep_socket_and_log(and_text: bool) -> Step {
+    if !and_text {
+        sys::close_range(Way::Open, 1, 1).during("close_range 1")?;
+    }
+    sys::close_range(Way::Open, 3, RawFd::MAX).during("close_range 3..")
 }
 
 /// Makes the channel descriptor 0 and closes the rest: the worker's socket, its log, its other
 /// jobs' channels.
 pub(crate) fn keep_channel(channel: OwnedFd) -> Result<OwnedFd, crate::layer::Refusal> {
-    let channel = sys::move_to_descriptor(channel, CHANNEL).during("dup2 to 0")?;
-    sys::close_range(1, RawFd::MAX).during("close_range 1..")?;
+    let channel = sys::move_to_descriptor(Way::Open, channel, CHANNEL).during("dup2 to 0")?;
+    sys::close_range(Way::Open, 1, RawFd::MAX).during("close_range 1..")?;
     Ok(channel)
 }
 

@@ -12,7 +12,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
 use crate::layer::{During, Refusal, Step, check};
-use crate::sys;
+use crate::sys::{self, Way};
 
 /// The newest version whose rights this code has been tried with. An older kernel takes what
 /// it knows of it.
@@ -20,7 +20,7 @@ const NEWEST: ABI = ABI::V7;
 
 /// Denies every file, network and scope right that this kernel can deny.
 pub(crate) fn deny_everything() -> Step {
-    sys::landlock_version().during("landlock_create_ruleset")?;
+    sys::landlock_version(Way::Open).during("landlock_create_ruleset")?;
     let status = restrict().map_err(|_| Refusal { call: "landlock_restrict_self", errno: 0 })?;
     check(status != RulesetStatus::NotEnforced, "landlock_restrict_self")?;
     // Even the empty root may not be listed any more.
@@ -34,12 +34,12 @@ const WITH_SCOPES: i32 = 6;
 
 /// Puts a job into a domain of its own, so that it can signal none but itself: jobs of a worker share a pid
 /// namespace, and the worker's domain.
-pub(crate) fn scope_to_self() -> Step {
-    let version = sys::landlock_version().during("landlock_create_ruleset")?;
+pub(crate) fn scope_to_self(way: Way) -> Step {
+    let version = sys::landlock_version(way).during("landlock_create_ruleset")?;
     if version < WITH_SCOPES {
         return Err(Refusal { call: "a Landlock scope", errno: libc::ENOSYS });
     }
-    sys::landlock_scope_to_self().during("landlock_restrict_self with a scope")
+    sys::landlock_scope_to_self(way).during("landlock_restrict_self with a scope")
 }
 
 fn restrict() -> Result<RulesetStatus, landlock::RulesetError> {

@@ -5,21 +5,19 @@
 
 use std::time::Duration;
 
-use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::Resource;
 
 use crate::layer::{During, Step, check};
+use crate::sys::{self, Way};
 
 /// Far more than the twenty that a worker has: its two, the signal descriptor, an artifact, and for
 /// four jobs a pidfd, a channel and what is attached to it. The limit also bounds descriptors that are
 /// on their way between processes (unix(7), ETOOMANYREFS), and those of all workers of a user together.
 const WORKER_DESCRIPTORS: u64 = 1024;
-/// The kernel takes one signal from this allowance for each POSIX timer.
-const WORKER_PENDING_SIGNALS: u64 = 64;
 /// Not 0: a core pattern that names a pipe ignores 0, and only 1 keeps the kernel from starting
 /// that program. No core file is as small as that either (`core(5)`).
 const NO_CORE: u64 = 1;
-/// How much longer than twice its CPU limit a job may run if the worker's timer failed.
+/// How much longer than twice its CPU limit a job may run if its worker does not look.
 const CPU_BACKSTOP: Duration = Duration::from_secs(1);
 
 /// The worker's limits; `file_bytes_max` bounds the memfds it and its jobs write.
@@ -33,7 +31,7 @@ pub(crate) fn limit_worker(file_bytes_max: u64) -> Step {
         (Resource::Nice, 0),
         (Resource::Rtprio, 0),
         (Resource::Nofile, WORKER_DESCRIPTORS),
-        (Resource::Sigpending, WORKER_PENDING_SIGNALS),
+        (Resource::Sigpending, 0),
     ] {
         limit(resource, most)?;
     }
@@ -59,22 +57,22 @@ pub(crate) fn limit_job(limits: &crate::job::JobLimits) -> Step {
 }
 
 /// From now on no descriptor can be made; those that are open stay usable.
-pub(crate) fn refuse_descriptors() -> Step {
-    limit(Resource::Nofile, 0)
+pub(crate) fn refuse_descriptors(way: Way) -> Step {
+    limit_by(way, Resource::Nofile, 0)
 }
 
 /// From now on no process can be made.
-pub(crate) fn refuse_processes() -> Step {
-    limit(Resource::Nproc, 0)
+pub(crate) fn refuse_processes(way: Way) -> Step {
+    limit_by(way, Resource::Nproc, 0)
 }
 
 /// Takes again what one call may have stricter than those it was loaded for.
-pub(crate) fn limit_call(limits: &crate::job::JobLimits) -> Step {
-    limit(Resource::Data, limits.memory_bytes)?;
-    limit(Resource::Cpu, cpu_seconds(limits))
+pub(crate) fn limit_call(way: Way, limits: &crate::job::JobLimits) -> Step {
+    limit_by(way, Resource::Data, limits.memory_bytes)?;
+    limit_by(way, Resource::Cpu, cpu_seconds(limits))
 }
 
-/// The net below the worker's timer, which is exact. Twice as far and in whole seconds, because most
+/// The net below the worker's looks, which are exact. Twice as far and in whole seconds, because most
 /// kernels count for this limit by ticks (CONFIG_TICK_CPU_ACCOUNTING): whoever runs when the clock ticks
 /// is charged all of it, which on a busy machine came to a second more in fifteen. Who is caught here
 /// dies by a signal, which is a doubt and not the refusal that it should be.
@@ -83,16 +81,21 @@ fn cpu_seconds(limits: &crate::job::JobLimits) -> u64 {
 }
 
 fn limit(resource: Resource, most: u64) -> Step {
-    let mut wanted = Rlimit { current: Some(most), maximum: Some(most) };
-    let mut done = setrlimit(resource, wanted);
-    if done == Err(Errno::PERM) {
+    limit_by(Way::Open, resource, most)
+}
+
+fn limit_by(way: Way, resource: Resource, most: u64) -> Step {
+    let exchange = |most| sys::exchange_limit(way, resource as u32, most);
+    let mut wanted = most;
+    let mut done = exchange(Some(wanted));
+    if done.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EPERM)) {
         // A hard limit that is already lower stays: raising it would need a privilege.
-        let present = getrlimit(resource).maximum;
-        wanted = Rlimit { current: present, maximum: present };
-        done = setrlimit(resource, wanted);
+        (_, wanted) = exchange(None).during(call_name(resource))?;
+        done = exchange(Some(wanted));
     }
     done.during(call_name(resource))?;
-    check(getrlimit(resource) == wanted, call_name(resource))
+    let present = exchange(None).during(call_name(resource))?;
+    check(present == (wanted, wanted), call_name(resource))
 }
 
 fn call_name(resource: Resource) -> &'static str {

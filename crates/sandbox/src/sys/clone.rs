@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
-use super::{PAGE_BYTES, seal_pages, zero_or_errno};
+use super::{PAGE_BYTES, Way, raw, seal_pages, zero_or_errno};
 
 /// The flags with which a job is made. The worker's filter allows these and the next, and no others.
 pub(crate) const JOB_CLONE_FLAGS: u64 = (libc::CLONE_PIDFD | libc::SIGCHLD) as u64;
@@ -50,11 +50,9 @@ pub(crate) enum Side {
 
 /// `clone(2)` as a fork whose child is a child of the caller's parent. The same holds as for
 /// [`clone_process`].
-pub(crate) fn clone_copy() -> io::Result<Side> {
+pub(crate) fn clone_copy(way: Way) -> io::Result<Side> {
     // SAFETY: as in `clone_process`; no flag asks for any of the other arguments.
-    let pid = unsafe { libc::syscall(libc::SYS_clone, COPY_CLONE_FLAGS, 0usize, 0usize, 0usize) };
-    match pid {
-        -1 => Err(io::Error::last_os_error()),
+    match unsafe { raw::call(way, libc::SYS_clone, [COPY_CLONE_FLAGS as usize]) }? {
         0 => Ok(Side::Copy),
         _ => Ok(Side::Original),
     }

@@ -68,6 +68,7 @@ pub(crate) const CASES: &[Case] = &[
     jailed("a_job_that_does_nothing_ends_well", |_| HELD, "exited 0"),
     jailed("the_artifacts_text_runs_and_memory_can_be_had", honest_work, "exited 0"),
     jailed("a_reply_can_be_written", |_| refused_unless(write_to(0) == 1), "exited 0"),
+    jailed("one_that_asks_before_it_ends_is_heard_and_ends_so", |_| ask_to_end(5), "exited 5"),
     jailed("opening_a_file_is_stopped", |_| got(open("/etc/shadow")), KILLED),
     jailed("a_socket_is_stopped", |_| got(socket(c::AF_UNIX)), KILLED),
     jailed("a_fork_is_stopped", |_| got(fork()), KILLED),
@@ -268,6 +269,13 @@ fn unless_enomem(done: i64) -> i32 {
 pub(crate) fn raw(number: i64, a: [i64; 6]) -> i64 {
     // SAFETY: the whole process is made to be attacked; nothing after the call relies on it.
     unsafe { c::syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]) }
+}
+
+/// As copies end: the bit is beyond what the kernel takes of a status.
+fn ask_to_end(status: i32) -> i32 {
+    // SAFETY: exit_group(2) does not return.
+    unsafe { c::syscall(c::SYS_exit_group, 1 << 16 | status) };
+    BROKEN
 }
 
 fn open(path: &str) -> i64 {

@@ -6,16 +6,17 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use lazaret_sandbox::ends::Ends;
 use lazaret_sandbox::fork::{Child, Forked, JobStart, fork_job};
 use lazaret_sandbox::job::{self, Clocks, JobKind, JobLimits, Seal};
 use lazaret_sandbox::layer::{Layer, LayerState, Layers};
 use lazaret_sandbox::level::Level;
 use lazaret_sandbox::markers;
-use lazaret_sandbox::watch::{self, CpuTimer, End};
+use lazaret_sandbox::watch::{self, CpuLimit, End};
 use lazaret_sandbox::worker::{self, Policy, WorkerJail};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::attacks::{self, Case};
 use crate::{cgroups, levels, streams, work};
@@ -43,7 +44,7 @@ pub(crate) fn run(arguments: &[String]) -> ! {
 
 fn play_case(case: &'static Case, level: Level) {
     markers::install().expect("signal actions can be set");
-    let Some((jail, timer)) = confine(case.left_out, level) else { return };
+    let Some(jail) = confine(case.left_out, level) else { return };
     let (ours, theirs) = UnixStream::pair().expect("a socket pair");
     work::in_the_worker(&ours);
     let _held = case.streams.map(|_| work::give_streams(&ours));
@@ -51,7 +52,7 @@ fn play_case(case: &'static Case, level: Level) {
         Forked::Job(start) => play_job(case, start, theirs.into()),
         Forked::Worker(child) => {
             drop(theirs);
-            watch_to_the_end(case, child, timer);
+            watch_to_the_end(case, child, jail.ends());
             match rustix::io::read(&ours, &mut [0u8; 1]) {
                 Ok(1) => say("the attack began"),
                 other => say(&format!("the attack never began: {other:?}")),
@@ -60,7 +61,7 @@ fn play_case(case: &'static Case, level: Level) {
     }
 }
 
-fn confine(left_out: &[Layer], level: Level) -> Option<(WorkerJail, CpuTimer)> {
+fn confine(left_out: &[Layer], level: Level) -> Option<WorkerJail> {
     confine_by(&policy(level).leaving_out(left_out))
 }
 
@@ -69,7 +70,7 @@ fn policy(level: Level) -> Policy {
     Policy::new(level, parent, 1 << 20)
 }
 
-fn confine_by(policy: &Policy) -> Option<(WorkerJail, CpuTimer)> {
+fn confine_by(policy: &Policy) -> Option<WorkerJail> {
     let mut jail = match worker::confine(policy) {
         Ok(jail) => jail,
         Err(error) => {
@@ -77,20 +78,19 @@ fn confine_by(policy: &Policy) -> Option<(WorkerJail, CpuTimer)> {
             return None;
         }
     };
-    let timer = CpuTimer::new().expect("a signal descriptor");
     if let Err(error) = jail.enter_filter() {
         say(&format!("refused {error}"));
         return None;
     }
     tell(jail.layers());
-    Some((jail, timer))
+    Some(jail)
 }
 
 /// A worker in a control group, whose first job shows that it can be made.
 fn be_grouped(name: &str) {
     markers::install().expect("signal actions can be set");
     let policy = policy(Level::Strict).born_in_cgroup();
-    let Some((jail, _timer)) = confine_by(&policy) else { return };
+    let Some(jail) = confine_by(&policy) else { return };
     if !jail.layers().is_on(Layer::JobCgroup) {
         return say("refused job-cgroup");
     }
@@ -151,17 +151,15 @@ fn tell_that_it_begins(jail: &job::JobJail) {
 }
 
 /// Tells how the job ended; stops it at its CPU limit if the case sets one.
-fn watch_to_the_end(case: &Case, child: Child, mut timer: CpuTimer) {
-    if let Some(limit) = case.cpu_limit {
-        timer.arm(&child, limit).expect("a timer");
+fn watch_to_the_end(case: &Case, child: Child, ends: Option<&Ends>) {
+    let begin = Instant::now();
+    let used = watch::cpu_time(&child).expect("a CPU clock");
+    let mut limit = case.cpu_limit.map(|limit| CpuLimit::new(begin, used, limit));
+    let mut is_reached = false;
+    while !is_reached && !ends_within(&child, ends, limit.map(|limit| limit.patience())) {
+        is_reached = limit.as_mut().is_some_and(|limit| limit.is_reached(&child).expect("a clock"));
     }
-    let fired = {
-        let mut polled = [PollFd::new(&child, PollFlags::IN), PollFd::new(&timer, PollFlags::IN)];
-        poll(&mut polled, None).expect("poll");
-        polled[0].revents().is_empty()
-    };
-    if fired {
-        assert!(timer.fired().expect("a signal descriptor"));
+    if is_reached {
         assert!(watch::cpu_time(&child).expect("a CPU clock") >= case.cpu_limit.unwrap());
         watch::kill(&child).expect("kill");
     }
@@ -170,14 +168,33 @@ fn watch_to_the_end(case: &Case, child: Child, mut timer: CpuTimer) {
     let limit = case.cpu_limit.unwrap_or_default();
     match ended.end {
         End::Exited(status) => say(&format!("ended exited {status}")),
-        End::Killed(9) if fired && used >= limit => say("ended at its limit"),
+        End::Killed(9) if is_reached && used >= limit => say("ended at its limit"),
         End::Killed(signal) => say(&format!("ended killed {signal}")),
     }
 }
 
+/// Whether the job has ended; one that asks is let.
+fn ends_within(child: &Child, ends: Option<&Ends>, patience: Option<Duration>) -> bool {
+    let patience = patience.map(|patience| Timespec {
+        tv_sec: patience.as_secs() as i64,
+        tv_nsec: patience.subsec_nanos().into(),
+    });
+    let mut polled = vec![PollFd::new(child, PollFlags::IN)];
+    polled.extend(ends.map(|ends| PollFd::new(ends, PollFlags::IN)));
+    poll(&mut polled, patience.as_ref()).expect("poll");
+    let [has_ended, asks] =
+        [0, 1].map(|at| polled.get(at).is_some_and(|p| !p.revents().is_empty()));
+    if asks && let Some(asking) = ends.and_then(|ends| ends.next().expect("who asks")) {
+        assert!(asking.is(child) && !has_ended, "{asking:?}");
+        say(&format!("asked {}", asking.status()));
+        ends.expect("just heard").let_go(asking);
+    }
+    has_ended
+}
+
 /// A worker with a job that waits for ever, which tells both their pids.
 fn linger() {
-    let Some((jail, _timer)) = confine(&[], Level::Strict) else { return };
+    let Some(jail) = confine(&[], Level::Strict) else { return };
     let (ours, theirs) = UnixStream::pair().expect("a socket pair");
     match fork_job(&jail).expect("a job") {
         Forked::Job(start) => {

@@ -1,0 +1,132 @@
+//! The pages of the program's own text and constants.
+
+use std::ffi::{c_int, c_void};
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr;
+
+use super::{LARGE_PAGE_BYTES, PAGE_BYTES, zero_or_errno};
+
+/// One of the program's segments that nobody writes to.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    /// Its pages in memory.
+    pages: Range<usize>,
+    /// How many bytes of them are the file's.
+    bytes: usize,
+    /// Where they begin in the program's file.
+    offset: usize,
+    /// How they are mapped, as in `mmap(2)`.
+    access: c_int,
+}
+
+impl Segment {
+    /// How many bytes all large pages have that hold something of it; an error if something else may be in them.
+    fn large_bytes(&self) -> io::Result<usize> {
+        let Range { start, end } = self.pages;
+        match start.is_multiple_of(LARGE_PAGE_BYTES) && self.offset.is_multiple_of(LARGE_PAGE_BYTES)
+        {
+            true => Ok(end.next_multiple_of(LARGE_PAGE_BYTES) - start),
+            false => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
+/// Those of this program.
+pub(crate) fn constant_segments() -> Vec<Segment> {
+    let mut found = Vec::<Segment>::new();
+    // SAFETY: dl_iterate_phdr(3) calls back before it returns and hands its last argument on.
+    unsafe { libc::dl_iterate_phdr(Some(take_those_of_the_program), (&raw mut found).cast()) };
+    found
+}
+
+unsafe extern "C" fn take_those_of_the_program(
+    object: *mut libc::dl_phdr_info,
+    _bytes: usize,
+    found: *mut c_void,
+) -> c_int {
+    // SAFETY: the caller above gave `found`, and nobody else holds it meanwhile; the object and its table
+    // are the loader's and stay as they are.
+    let (found, object, segments) = unsafe {
+        let object = &*object;
+        let segments = std::slice::from_raw_parts(object.dlpi_phdr, object.dlpi_phnum.into());
+        (&mut *found.cast::<Vec<Segment>>(), object, segments)
+    };
+    for segment in segments {
+        if segment.p_type == libc::PT_LOAD && segment.p_flags & libc::PF_W == 0 {
+            let start = (object.dlpi_addr + segment.p_vaddr) as usize;
+            let end = start + segment.p_memsz as usize;
+            let before = start % PAGE_BYTES;
+            let execute = if segment.p_flags & libc::PF_X == 0 { 0 } else { libc::PROT_EXEC };
+            found.push(Segment {
+                pages: start - before..end.next_multiple_of(PAGE_BYTES),
+                bytes: before + segment.p_filesz as usize,
+                offset: segment.p_offset as usize - before,
+                access: libc::PROT_READ | execute,
+            });
+        }
+    }
+    // The program comes first; this ends it.
+    1
+}
+
+/// `madvise(MADV_COLLAPSE)` of the large pages that hold one of those segments in another file, where they lie as in the
+/// program's own; an error if they hold other bytes.
+pub(crate) fn gather(segment: &Segment, file: BorrowedFd<'_>) -> io::Result<()> {
+    let bytes = segment.large_bytes()?;
+    let reserved = super::reserve(bytes + LARGE_PAGE_BYTES);
+    if reserved.is_null() {
+        return Err(io::ErrorKind::OutOfMemory.into());
+    }
+    let place = reserved.map_addr(|address| address.next_multiple_of(LARGE_PAGE_BYTES));
+    // SAFETY: nothing but the reservation is where this is mapped and unmapped. Both slices are mapped, and nobody writes to
+    // either file: the one is sealed, and the other is being executed.
+    unsafe {
+        let mapped = map(place.cast(), bytes, libc::PROT_READ, (file, segment.offset));
+        let gathered = mapped.and_then(|()| {
+            let length = segment.bytes;
+            let ours = ptr::with_exposed_provenance::<u8>(segment.pages.start);
+            let theirs = std::slice::from_raw_parts(place, length);
+            match theirs == std::slice::from_raw_parts(ours, length) {
+                true => zero_or_errno(libc::madvise(place.cast(), bytes, libc::MADV_COLLAPSE)),
+                false => Err(io::ErrorKind::InvalidData.into()),
+            }
+        });
+        zero_or_errno(libc::munmap(reserved.cast(), bytes + LARGE_PAGE_BYTES))?;
+        gathered
+    }
+}
+
+/// Maps that file over one of those segments, and the rest of its last large page with it.
+pub(crate) fn map_over(segment: &Segment, file: BorrowedFd<'_>) -> io::Result<()> {
+    let place = ptr::with_exposed_provenance_mut(segment.pages.start);
+    // SAFETY: what is there afterwards is what was there before, as `gather` has compared; up to the next large page nothing
+    // is behind it in a program that was linked so, and `large_bytes` refuses any other.
+    unsafe { map(place, segment.large_bytes()?, segment.access, (file, segment.offset)) }
+}
+
+/// # Safety
+/// As `mmap(2)` with MAP_FIXED.
+unsafe fn map(
+    place: *mut c_void,
+    bytes: usize,
+    access: c_int,
+    (file, offset): (BorrowedFd<'_>, usize),
+) -> io::Result<()> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_FIXED;
+    let (fd, offset) = (file.as_raw_fd(), offset as libc::off_t);
+    // SAFETY: the caller's promise.
+    match unsafe { libc::mmap(place, bytes, access, flags, fd, offset) } {
+        libc::MAP_FAILED => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// `madvise(MADV_DONTNEED)` of one of those segments.
+pub(crate) fn let_go(segment: &Segment) -> io::Result<()> {
+    let Range { start, end } = segment.pages;
+    // SAFETY: a private mapping of the program's file that nobody writes to: its pages are read from
+    // there again when they are touched.
+    zero_or_errno(unsafe { libc::madvise(start as *mut _, end - start, libc::MADV_DONTNEED) })
+}
