@@ -8,7 +8,7 @@
 //! That takes a program in which each segment lies in large pages of its own (`-z max-page-size`, ld(1)).
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use crate::memfd;
 use crate::sys::text::{self, Segment};
@@ -17,6 +17,7 @@ use crate::sys::text::{self, Segment};
 #[derive(Debug)]
 pub struct LargeText {
     segments: Vec<Segment>,
+    /// Descriptor 1, which is the worker's and none of its jobs'.
     file: BorrowedFd<'static>,
 }
 
@@ -37,13 +38,6 @@ impl LargeText {
     /// As `mmap(2)`.
     pub fn map(&self) -> io::Result<()> {
         self.segments.iter().try_for_each(|segment| text::map_over(segment, self.file))
-    }
-}
-
-impl AsFd for LargeText {
-    /// Descriptor 1, which is the worker's and none of its jobs'.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file
     }
 }
 

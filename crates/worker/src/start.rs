@@ -82,7 +82,7 @@ fn prepare_to_serve(
     trial: Option<Trial>,
 ) -> Result<(Worker, Vec<Layer>), (HostLink, Hello)> {
     let left_out = trial.as_ref().map(|trial| trial.left_out.clone());
-    // Before the jail closes it; after it nobody can be told apart who wrote there.
+    // Before the jail, which keeps it open only if it is what it should be.
     let text = LargeText::given();
     let policy =
         policy(start).leaving_out(&left_out.unwrap_or_default()).keeping_text(text.is_some());

@@ -8,7 +8,8 @@ use crate::job::CHANNEL;
 use crate::layer::{During, Step};
 use crate::sys::{self, Way};
 
-/// Closes whatever the host's program left open but the socket (0), the log (2), and the program's text (1) if that is there. What the
+/// Closes whatever the host's program left open but the socket (0), the log (2), and the program's text (1)
+/// if that is there. What the
 /// host holds without close-on-exec must not be a job's to use.
 pub(crate) fn keep_socket_and_log(and_text: bool) -> Step {
     if !and_text {
