@@ -3,19 +3,24 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use lazaret::{
-    Code, Doubt, Fault, Group, Host, Lane, Origin, Params, PrepareRetry, Retry, Verdict,
+    Builder, Code, Doubt, Fault, Group, Host, Lane, Origin, Params, PrepareRetry, Retry, Verdict,
     pvf::{Block, Settings, Validated},
 };
 use support::{
-    LINGER_MAX, PROGRAM, block, builder, descendants, emptied, endless, ends_within, guest, kill,
-    pidfd, returned, running_job, sample, settings, started, trivial, until,
+    LINGER_MAX, PROGRAM, Process, block, builder, descendants, emptied, endless, ends_within,
+    guest, kill, pidfd, returned, running_job, sample, settings, started, trivial, until,
 };
 use tokio::{sync::Mutex, task::JoinHandle};
 
 const SECOND: Duration = Duration::from_secs(1);
+/// Artifacts that a worker keeps loaded (`lazaret_wire::work`).
+const TEMPLATES_MAX: usize = 32;
 
 /// Held by each test for its whole length.
 static ALONE: Mutex<()> = Mutex::const_new(());
@@ -93,6 +98,51 @@ async fn a_call_goes_to_the_idle_worker_that_has_its_artifact_loaded() {
         returned(&host.validate(code, block(), &quick).await.unwrap());
     }
     assert_eq!(loaded(), before + 3.0);
+}
+
+/// One worker, which keeps more artifacts loaded than one: where the jobs' memory is counted together, it does not.
+fn with_apart_memory(cache: &Path) -> Builder {
+    builder(cache).execute_workers(1).prepare_workers(1).without_cgroup()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_of_some_artifacts_in_turn_go_to_jobs_that_have_loaded_them() {
+    let _alone = ALONE.lock().await;
+    let cache = tempfile::tempdir().unwrap();
+    let host = started(with_apart_memory(cache.path())).await;
+    let codes: Vec<_> = (0..6).map(trivial).collect();
+    let loaded = || sample(&host, r#"lazaret_jobs_total{role="execute",from="loaded"}"#);
+    let mut before = 0.0;
+    for round in 0..4 {
+        if round == 2 {
+            before = loaded();
+        }
+        for code in &codes {
+            returned(&host.validate(code, block(), &Settings::default()).await.unwrap());
+        }
+    }
+    // On a machine that is busy a copy may come too late for a call, which then goes to another job.
+    assert!(loaded() - before >= 6.0, "{} of 12", loaded() - before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_many_artifacts_are_kept_loaded_and_no_more() {
+    let _alone = ALONE.lock().await;
+    let cache = tempfile::tempdir().unwrap();
+    let host = started(with_apart_memory(cache.path())).await;
+    for code in (0..TEMPLATES_MAX + 4).map(|salt| trivial(salt as u32)) {
+        for _ in 0..3 {
+            returned(&host.validate(&code, block(), &Settings::default()).await.unwrap());
+        }
+    }
+    let is_of_execute = |process: &&Process| process.name.starts_with("lazaret-execute");
+    let jobs = || descendants(me()).iter().filter(is_of_execute).count();
+    // The worker, the keeper of its jobs, the job for anything, and templates with their copies.
+    let most = 3 + TEMPLATES_MAX * 3;
+    until("no more jobs than may wait", || (jobs() <= most).then_some(())).await;
+    assert!(jobs() > TEMPLATES_MAX, "{} templates and copies", jobs());
+    let again = host.validate(&trivial(0), block(), &Settings::default()).await.unwrap();
+    returned(&again);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,7 +24,7 @@ use lazaret_wire::{
     greeting::Role,
     reply::{push_claim, push_output_header},
     text::Text,
-    work::{Inspect, Limits, Order, Prepare, Work},
+    work::{Inspect, Limits, Order, Prepare, TEMPLATES_MAX, Work},
 };
 
 use crate::{
@@ -32,6 +32,7 @@ use crate::{
     layers::{CanaryWord, missing_layer, on_the_wire},
     native::{self, Native},
     program,
+    template::COPIES_MAX,
 };
 
 /// Native stack of a job beside the guest's: the engine, host functions, decoders.
@@ -40,8 +41,9 @@ const OWN_STACK_BYTES: u64 = 8 * 1024 * 1024;
 /// program's streams above them.
 const DESCRIPTORS: u32 = job::STDERR as u32;
 /// Processes that a worker and all it made may be, so that a template that was taken over makes no more: the
-/// worker, the keeper, an idle job, a template, its copies waiting and running, and as many that are ending.
-const PROCESSES_MAX: u32 = 16;
+/// worker, the keeper, an idle job, templates and one more until the oldest has ended, each with its copies, and what
+/// runs and is ending.
+const PROCESSES_MAX: u32 = 3 + (TEMPLATES_MAX as u32 + 1) * (1 + COPIES_MAX as u32) + 2;
 
 /// What runs a guest: the engine, and machine code in its place if this is an attack.
 pub(crate) type Runners<'a> = (&'a Engine, Option<Native>);

@@ -40,6 +40,7 @@
 //! not a death of unknown cause. Everything else works without it.
 #![deny(unsafe_code)]
 
+mod calls;
 mod claims;
 mod execute;
 mod hand_over;

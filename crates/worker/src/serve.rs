@@ -217,7 +217,7 @@ impl Worker {
         if let Ok(artifact) = artifact.try_clone_to_owned()
             && let Ok(template) = self.fork_template(load, artifact.as_fd())
         {
-            self.standby.keep_template(template);
+            let _ = self.standby.keep_template(template);
         }
         true
     }

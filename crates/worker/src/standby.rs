@@ -1,5 +1,5 @@
-//! Jobs that wait for work, forked and confined: one for anything, and a template of the artifact of the last
-//! two calls with copies of it, because the next is likely to have the same.
+//! Jobs that wait for work, forked and confined: one for anything, and templates of the artifacts that were called
+//! more than once, with copies of them, because the next call is likely to be of one of those.
 
 use std::{
     io,
@@ -13,12 +13,13 @@ use lazaret_sandbox::{
 };
 use lazaret_wire::{
     frame::Readiness,
-    work::{Copy, Execute, Limits, Load, Work},
+    work::{Copy, Execute, Load, TEMPLATES_MAX, Work},
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{
-    template::{Template, copy_for, is_all_in_order},
+    calls::{Call, Calls},
+    template::{COPIES_MAX, Template, copy_for},
     watch::{self, Job},
 };
 
@@ -30,32 +31,43 @@ const COPY_PATIENCE_IN_ATTACKS: Duration = Duration::from_secs(10);
 /// Templates that may be lost in a row before this worker makes no more: a machine may refuse them what
 /// they need.
 const TEMPLATES_LOST_MAX: u32 = 8;
+/// How long a worker that is asked for nothing keeps more templates than one.
+const TEMPLATES_IDLE_MAX: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
 /// How often a worker that waits looks for a child that nobody knows, and how long it waits in between.
 const STRANGER_LOOKS_MAX: u32 = 20;
+/// See [`STRANGER_LOOKS_MAX`].
+const STRANGER_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 /// How long a worker that has answered waits for its host alone.
 const HOST_ALONE: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
 /// Jobs that are ending while another runs: they hold their memory until they are gone. With one more the worker waits for
 /// the first.
 const LEAVING_MAX: usize = 1;
-const STRANGER_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
 /// What waits in a worker.
 pub(crate) struct Standby {
     idle: Option<Job>,
-    template: Option<(Template, Call)>,
+    /// With what each loaded for. The one that was used last is the first.
+    templates: Vec<(Template, Call)>,
     /// Jobs whose answer has been given, until the kernel is done with them. The first left first.
     leaving: Vec<Child>,
-    /// What the last call was; with its artifact, if the call before was alike.
-    last: Option<(Call, Option<OwnedFd>)>,
+    calls: Calls,
     /// How a copy for a call like the last one waits.
     likely: Copy,
     templates_lost: u32,
     stranger_looks: u32,
-    /// Whether every call goes to a copy: of an attack.
-    copies_always: bool,
+    terms: Terms,
 }
 
-/// What a template is to a call.
+/// What a worker may keep.
+#[derive(Clone, Copy)]
+pub(crate) struct Terms {
+    /// Every call goes to a copy: of an attack.
+    pub(crate) copies_always: bool,
+    /// The memory of all jobs is counted together, so that none may be there beside a call but those that are for it.
+    pub(crate) one_artifact: bool,
+}
+
+/// What a template of its artifact is to a call.
 enum Fit {
     /// It has copies for it.
     Serves,
@@ -65,60 +77,64 @@ enum Fit {
     Useless,
 }
 
-/// What calls that one template serves have in common.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Call {
-    artifact: u64,
-    load: Load,
-}
-
 impl Standby {
-    pub(crate) fn new(copies_always: bool) -> Self {
+    pub(crate) fn new(terms: Terms) -> Self {
         Self {
             idle: None,
-            template: None,
+            templates: Vec::with_capacity(TEMPLATES_MAX + 1),
             leaving: Vec::with_capacity(LEAVING_MAX + 1),
-            last: None,
+            calls: Calls::new(),
             likely: Copy::Open,
             templates_lost: 0,
             stranger_looks: 0,
-            copies_always,
+            terms,
         }
     }
 
-    /// The job that is nearest to this work. A template of something else is ended first, so that no
-    /// artifact is there beside a call of another.
+    /// The job that is nearest to this work.
     pub(crate) fn take(&mut self, work: &Work) -> io::Result<Option<(Job, Readiness)>> {
-        let fit = match work {
-            Work::Execute(execute) => self.fit(execute),
-            Work::Prepare(_) | Work::Inspect(_) => Fit::Useless,
-        };
-        match (&mut self.template, fit, work) {
-            (Some((template, _)), Fit::Serves, Work::Execute(execute)) => {
-                let patience =
-                    if self.copies_always { COPY_PATIENCE_IN_ATTACKS } else { COPY_PATIENCE };
-                if let Some(job) = template.take(execute, patience) {
-                    self.templates_lost = 0;
-                    return Ok(Some((job, Readiness::Loaded)));
-                }
-                if template.has_ended() {
-                    self.end_template()?;
-                }
-            }
-            (Some(_), Fit::Useless, _) => self.end_template()?,
-            _ => {}
+        if let Work::Execute(execute) = work
+            && let Some(job) = self.take_copy(execute)?
+        {
+            return Ok(Some((job, Readiness::Loaded)));
         }
         Ok(self.idle.take().map(|job| (job, Readiness::Standby)))
     }
 
-    /// What the template is to this call. One for calls of another form is kept until the second of that form in
-    /// a row.
-    fn fit(&self, execute: &Execute) -> Fit {
-        let Some((_, call)) = self.template.as_ref().filter(|(_, call)| call.is_of_same(execute))
-        else {
-            return Fit::Useless;
-        };
-        let is_second = self.last.as_ref().is_some_and(|(last, _)| last.is_like(execute));
+    fn take_copy(&mut self, execute: &Execute) -> io::Result<Option<Job>> {
+        if self.terms.one_artifact {
+            self.end_templates(|call| !call.is_of_same(execute))?;
+        }
+        let of_same = |(_, call): &(_, Call)| call.is_of_same(execute);
+        let Some(place) = self.templates.iter().position(of_same) else { return Ok(None) };
+        self.templates[..=place].rotate_right(1);
+        match self.fit(&self.templates[0].1, execute) {
+            Fit::Waits => return Ok(None),
+            Fit::Useless => {}
+            Fit::Serves => {
+                let patience = match self.terms.copies_always {
+                    true => COPY_PATIENCE_IN_ATTACKS,
+                    false => COPY_PATIENCE,
+                };
+                let (template, _) = &mut self.templates[0];
+                if let Some(job) = template.take(execute, patience) {
+                    self.templates_lost = 0;
+                    return Ok(Some(job));
+                }
+                if !template.has_ended() {
+                    return Ok(None);
+                }
+            }
+        }
+        let (template, _) = self.templates.remove(0);
+        self.end(template)?;
+        Ok(None)
+    }
+
+    /// What a template of this call's artifact is to it. One for calls of another form is kept until the second of that
+    /// form in a row.
+    fn fit(&self, call: &Call, execute: &Execute) -> Fit {
+        let is_second = self.calls.had_one_like(execute);
         match (call.covers(execute), call.is_like(execute) || !is_second) {
             (true, true) => Fit::Serves,
             (false, true) if !call.is_like(execute) => Fit::Waits,
@@ -126,10 +142,13 @@ impl Standby {
         }
     }
 
-    fn end_template(&mut self) -> io::Result<()> {
-        if let Some((template, _)) = self.template.take()
-            && template.end()?
-        {
+    fn end_templates(&mut self, which: impl Fn(&Call) -> bool) -> io::Result<()> {
+        let ended: Vec<_> = self.templates.extract_if(.., |(_, call)| which(call)).collect();
+        ended.into_iter().try_for_each(|(template, _)| self.end(template))
+    }
+
+    fn end(&mut self, template: Template) -> io::Result<()> {
+        if template.end()? {
             self.stranger_looks = STRANGER_LOOKS_MAX;
         }
         Ok(())
@@ -138,13 +157,7 @@ impl Standby {
     /// Learns from a call what the next one may be.
     pub(crate) fn note(&mut self, execute: &Execute, artifact: OwnedFd) {
         self.likely = copy_for(execute);
-        match &mut self.last {
-            Some((last, kept)) if last.is_like(execute) => {
-                last.load.limits = widest(&last.load.limits, &execute.limits);
-                *kept = Some(artifact);
-            }
-            _ => self.last = Some((Call::of(execute), None)),
-        }
+        self.calls.note(execute, artifact);
     }
 
     /// Waits until the host's socket is readable, which is true, or a job that waited has died, which
@@ -161,43 +174,62 @@ impl Standby {
         if rustix::io::retry_on_intr(|| poll(&mut source, Some(&HOST_ALONE)))? > 0 {
             return Ok(true);
         }
-        let template = self.template.iter().flat_map(|(template, _)| template.sources());
+        let templates = self.templates.iter().flat_map(|(template, _)| template.sources());
         let idle = self.idle.iter().map(|job| job.child.as_fd());
         let leaving = self.leaving.iter().map(AsFd::as_fd);
         let mut sources: Vec<_> = std::iter::once(host)
             .chain(namespace_end)
             .chain(idle)
             .chain(leaving)
-            .chain(template)
+            .chain(templates)
             .map(|source| PollFd::from_borrowed_fd(source, PollFlags::IN))
             .collect();
-        let limit = (self.stranger_looks > 0).then_some(&STRANGER_PAUSE);
-        rustix::io::retry_on_intr(|| poll(&mut sources, limit))?;
+        let limit = match (self.stranger_looks, self.templates.len()) {
+            (1.., _) => Some(&STRANGER_PAUSE),
+            (0, 2..) => Some(&TEMPLATES_IDLE_MAX),
+            (0, _) => None,
+        };
+        let ready = rustix::io::retry_on_intr(|| poll(&mut sources, limit))?;
         if !sources[0].revents().is_empty() {
             return Ok(true);
         }
-        match namespace_end {
-            Some(end) if watch::is_readable(end) => Err(io::ErrorKind::UnexpectedEof.into()),
-            _ => self.reap_the_dead().map(|()| false),
+        if namespace_end.is_some_and(watch::is_readable) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        if ready == 0 && self.stranger_looks == 0 {
+            self.keep_templates(1)?;
+        }
+        self.reap_the_dead().map(|()| false)
     }
 
-    /// Reaps what died while it waited, and takes note of a copy that has come.
+    /// Ends those that were not used for longest.
+    fn keep_templates(&mut self, count: usize) -> io::Result<()> {
+        while self.templates.len() > count
+            && let Some((template, _)) = self.templates.pop()
+        {
+            self.end(template)?;
+        }
+        Ok(())
+    }
+
+    /// Reaps what died while it waited, and takes note of copies that have come.
     fn reap_the_dead(&mut self) -> io::Result<()> {
         if let Some(job) = self.idle.take_if(|job| watch::has_ended(&job.child)) {
             watch::put_down(job)?;
         }
         self.reap_those_that_left()?;
-        if let Some((template, _)) = &mut self.template {
+        for (template, _) in &mut self.templates {
             template.hear();
             template.reap_copies()?;
             if template.left_a_stranger() {
                 self.stranger_looks = STRANGER_LOOKS_MAX;
             }
-            if template.has_ended() {
-                self.templates_lost += 1;
-                self.end_template()?;
-            }
+        }
+        let has_ended = |(template, _): &mut (Template, Call)| template.has_ended();
+        let lost: Vec<_> = self.templates.extract_if(.., has_ended).collect();
+        for (template, _) in lost {
+            self.templates_lost += 1;
+            self.end(template)?;
         }
         self.reap_strangers()
     }
@@ -208,9 +240,9 @@ impl Standby {
             return Ok(());
         }
         self.stranger_looks -= 1;
-        let template = self.template.iter().flat_map(|(template, _)| template.children());
+        let templates = self.templates.iter().flat_map(|(template, _)| template.children());
         let idle = self.idle.iter().map(|job| &job.child);
-        reap_stranger(template.chain(idle).chain(&self.leaving)).map(drop)
+        reap_stranger(templates.chain(idle).chain(&self.leaving)).map(drop)
     }
 
     /// Keeps a job that was let go until it can be reaped.
@@ -243,32 +275,37 @@ impl Standby {
         self.idle = Some(job);
     }
 
-    /// Has the template make copies, if there is one that lacks some, and says whether it had.
+    /// Has the template of the last call make copies, if there is one that lacks some, and says whether it had.
     pub(crate) fn order_copies(&mut self) -> bool {
-        self.template.as_mut().is_some_and(|(template, _)| template.order(&self.likely))
+        let Some((last, is_again)) = self.calls.last() else { return false };
+        let count = if is_again { COPIES_MAX } else { 1 };
+        let first = self.templates.first_mut().filter(|(_, call)| call.is_of_same_as(last));
+        first.is_some_and(|(template, _)| template.order(&self.likely, count))
     }
 
     /// What a template should load now, and the artifact, if there should be one and is none.
     pub(crate) fn lacks_template(&self) -> Option<(Load, BorrowedFd<'_>)> {
-        let (last, artifact) = self.last.as_ref().filter(|_| self.template.is_none())?;
-        let artifact = artifact.as_ref().filter(|_| self.templates_lost < TEMPLATES_LOST_MAX)?;
-        Some((last.load.clone(), artifact.as_fd()))
+        let (likely, artifact) = self.calls.likely()?;
+        let has_one = self.templates.iter().any(|(_, call)| call.is_of_same_as(likely));
+        let may = !has_one && self.templates_lost < TEMPLATES_LOST_MAX;
+        may.then(|| (likely.load.clone(), artifact.as_fd()))
     }
 
     /// What a template is to load before it is handed this work, where every call goes to a copy.
     pub(crate) fn must_load(&self, work: &Work) -> Option<Load> {
         match work {
-            Work::Execute(execute) if self.copies_always => Some(Call::of(execute).load),
+            Work::Execute(execute) if self.terms.copies_always => Some(Call::of(execute).load),
             _ => None,
         }
     }
 
     /// A template that was told to load what [`lacks_template`](Self::lacks_template) gave.
-    pub(crate) fn keep_template(&mut self, mut template: Template) {
-        if let Some((call, _)) = &self.last {
-            template.order(&self.likely);
-            self.template = Some((template, call.clone()));
+    pub(crate) fn keep_template(&mut self, template: Template) -> io::Result<()> {
+        if let Some((call, _)) = self.calls.last() {
+            self.templates.insert(0, (template, call.clone()));
+            self.order_copies();
         }
+        self.keep_templates(TEMPLATES_MAX)
     }
 
     /// A template for this work alone.
@@ -277,45 +314,9 @@ impl Standby {
         execute: &Execute,
         mut template: Template,
     ) -> io::Result<()> {
-        self.end_template()?;
-        template.order(&copy_for(execute));
-        self.template = Some((template, Call::of(execute)));
+        self.keep_templates(0)?;
+        template.order(&copy_for(execute), 1);
+        self.templates.push((template, Call::of(execute)));
         Ok(())
-    }
-}
-
-impl Call {
-    fn of(execute: &Execute) -> Self {
-        let (params, limits) = (execute.params.clone(), execute.limits.clone());
-        let shut = is_all_in_order(execute);
-        Self { artifact: execute.artifact, load: Load { params, limits, shut } }
-    }
-
-    /// Whether the same template is the best for both.
-    fn is_like(&self, execute: &Execute) -> bool {
-        self.is_of_same(execute) && self.load.shut == is_all_in_order(execute)
-    }
-
-    /// Whether both call the same artifact.
-    fn is_of_same(&self, execute: &Execute) -> bool {
-        self.artifact == execute.artifact && self.load.params == execute.params
-    }
-
-    /// Whether a template that loaded for this call can serve that one: limits of a process can only be
-    /// lowered.
-    fn covers(&self, execute: &Execute) -> bool {
-        let (ours, theirs) = (&self.load.limits, &execute.limits);
-        self.is_of_same(execute)
-            && (is_all_in_order(execute) || !self.load.shut)
-            && ours.cpu_micros >= theirs.cpu_micros
-            && ours.memory_bytes >= theirs.memory_bytes
-    }
-}
-
-fn widest(one: &Limits, other: &Limits) -> Limits {
-    Limits {
-        cpu_micros: one.cpu_micros.max(other.cpu_micros),
-        memory_bytes: one.memory_bytes.max(other.memory_bytes),
-        ..other.clone()
     }
 }

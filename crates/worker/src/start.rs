@@ -32,7 +32,7 @@ use crate::{
     layers::{CanaryWord, missing_layer},
     native::Trial,
     serve::Worker,
-    standby::Standby,
+    standby::{Standby, Terms},
     watch::{self, Begin, Job, Seen},
 };
 
@@ -91,7 +91,7 @@ fn prepare_to_serve(
         Role::Execute => c"lazaret-execute",
         Role::Prepare => c"lazaret-prepare",
     });
-    let standby = Standby::new(trial.as_ref().is_some_and(|trial| trial.copies_always));
+    let copies_always = trial.as_ref().is_some_and(|trial| trial.copies_always);
     let native = trial.map(|trial| trial.native);
     let ready = || -> Result<_, Hello> {
         markers::install().map_err(broken)?;
@@ -105,8 +105,9 @@ fn prepare_to_serve(
     };
     match ready() {
         Ok((engine, jail, home, layers)) => {
-            let role = start.role;
-            let leaving = None;
+            let (role, leaving) = (start.role, None);
+            let standby =
+                Standby::new(Terms { copies_always, one_artifact: jail.jobs_share_a_limit() });
             Ok((Worker { host, role, engine, native, jail, home, text, standby, leaving }, layers))
         }
         Err(hello) => Err((host, hello)),

@@ -22,7 +22,7 @@ use crate::{
 
 /// Copies that wait for a call, or are made, at most. With one, the next call has to wait until it is made; with two it
 /// is made while there is still one.
-const COPIES_MAX: usize = 2;
+pub(crate) const COPIES_MAX: usize = 2;
 
 /// A template and the copies that wait for the next calls.
 pub(crate) struct Template {
@@ -53,16 +53,16 @@ impl Template {
         }
     }
 
-    /// Sees to it that copies are made, and says whether that took an order. Those that cannot be ordered now are
-    /// ordered the next time.
-    pub(crate) fn order(&mut self, likely: &Copy) -> bool {
+    /// Sees to it that so many copies wait or are made, [`COPIES_MAX`] at most, and says whether that took an order. Those
+    /// that cannot be ordered now are ordered the next time.
+    pub(crate) fn order(&mut self, likely: &Copy, count: usize) -> bool {
         let how = match (self.is_shut, likely) {
             (false, _) => &Copy::Open,
             (true, Copy::Shut(_)) => likely,
             // The last call was an exception, and there are copies for those that are not.
             (true, Copy::Open) => return false,
         };
-        let lacking = COPIES_MAX - self.copies.len();
+        let lacking = count.min(COPIES_MAX).saturating_sub(self.copies.len());
         (0..lacking).for_each(|_| self.order_one(how));
         lacking > 0
     }

@@ -2,13 +2,17 @@
 //! long. Who gets the next one is for [`Queue`] to say.
 
 use std::{
+    collections::VecDeque,
     os::fd::BorrowedFd,
     sync::{Arc, Mutex, MutexGuard, OnceLock, Weak},
     thread,
     time::{Duration, Instant},
 };
 
-use lazaret_wire::{frame::Wake, work::Work};
+use lazaret_wire::{
+    frame::Wake,
+    work::{TEMPLATES_MAX, Work},
+};
 use tokio::sync::oneshot;
 
 use super::{
@@ -64,8 +68,7 @@ struct State {
 struct Idle {
     process: Process,
     since: Instant,
-    /// What it was leased for.
-    near: Option<Near>,
+    near: NearTo,
 }
 
 /// The right to have a worker; given back when dropped.
@@ -79,13 +82,17 @@ pub(crate) struct Lease {
     /// Always there until the worker is retired or given back.
     process: Option<Process>,
     permit: Permit,
-    near: Option<Near>,
+    near: NearTo,
     wake: Wake,
 }
 
 /// The copy of an artifact that a worker is to call: one that has called it twice has a job ready that
 /// has loaded it.
 pub(crate) type Near = u64;
+
+/// What a worker was leased for, the last first: as much as it can have ready.
+#[derive(Default)]
+struct NearTo(VecDeque<Near>);
 
 /// How urgent a request is, which may rise while it waits or runs.
 pub(crate) struct Urgency {
@@ -134,12 +141,13 @@ impl Pool {
         near: Option<Near>,
     ) -> Result<Lease, Fault> {
         let permit = self.permit(urgency).await?;
-        let process = match self.idle(near) {
-            Some(process) => process,
-            None => self.start().await?,
+        let (process, mut near_to) = match self.idle(near) {
+            Some(idle) => (idle.process, idle.near),
+            None => (self.start().await?, NearTo::default()),
         };
+        near_to.note(near);
         let wake = wake(self.state().queue.running());
-        Ok(Lease { process: Some(process), permit, near, wake })
+        Ok(Lease { process: Some(process), permit, near: near_to, wake })
     }
 
     async fn permit(&self, urgency: &Urgency) -> Result<Permit, Fault> {
@@ -167,11 +175,11 @@ impl Pool {
 
     /// An idle worker that is still there. One that died, or that speaks without being asked, ends
     /// here and costs no request its try.
-    fn idle(&self, near: Option<Near>) -> Option<Process> {
+    fn idle(&self, near: Option<Near>) -> Option<Idle> {
         loop {
-            let Idle { process, .. } = self.state().take_idle(near)?;
-            if process.is_quiet() {
-                return Some(process);
+            let idle = self.state().take_idle(near)?;
+            if idle.process.is_quiet() {
+                return Some(idle);
             }
         }
     }
@@ -203,11 +211,21 @@ impl Pool {
 impl State {
     /// A worker that is near, or one that is near nothing, or the one used last.
     fn take_idle(&mut self, near: Option<Near>) -> Option<Idle> {
-        let place = |wanted: Option<Near>| self.idle.iter().rposition(|idle| idle.near == wanted);
-        match near.and_then(|near| place(Some(near)).or_else(|| place(None))) {
+        let is_near = |near| self.idle.iter().rposition(|idle| idle.near.0.contains(&near));
+        let is_near_nothing = || self.idle.iter().rposition(|idle| idle.near.0.is_empty());
+        match near.and_then(|near| is_near(near).or_else(is_near_nothing)) {
             Some(place) => Some(self.idle.remove(place)),
             None => self.idle.pop(),
         }
+    }
+}
+
+impl NearTo {
+    fn note(&mut self, near: Option<Near>) {
+        let Some(near) = near.filter(|near| self.0.front() != Some(near)) else { return };
+        self.0.retain(|other| *other != near);
+        self.0.truncate(TEMPLATES_MAX - 1);
+        self.0.push_front(near);
     }
 }
 
@@ -352,7 +370,8 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(process) = self.process.take() {
-            let idle = Idle { process, since: Instant::now(), near: self.near };
+            let near = std::mem::take(&mut self.near);
+            let idle = Idle { process, since: Instant::now(), near };
             self.permit.pool.state().idle.push(idle);
         }
     }

@@ -10,8 +10,8 @@ use rustix::process::Resource;
 use crate::layer::{During, Step, check};
 use crate::sys::{self, Way};
 
-/// Far more than the twenty that a worker has: its two, the signal descriptor, an artifact, and for
-/// four jobs a pidfd, a channel and what is attached to it. The limit also bounds descriptors that are
+/// Far more than the two hundred that a worker has: its two, the signal descriptor, an artifact, and for
+/// each job that waits a pidfd and a channel. The limit also bounds descriptors that are
 /// on their way between processes (unix(7), ETOOMANYREFS), and those of all workers of a user together.
 const WORKER_DESCRIPTORS: u64 = 1024;
 /// Not 0: a core pattern that names a pipe ignores 0, and only 1 keeps the kernel from starting
