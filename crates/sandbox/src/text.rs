@@ -28,7 +28,7 @@ impl LargeText {
         let file = rustix::stdio::stdout();
         memfd::check_sealed(file, u64::MAX).ok()?;
         let segments = text::constant_segments();
-        segments.iter().try_for_each(|segment| text::gather(segment, file)).ok()?;
+        segments.iter().try_for_each(|segment| text::gather_copy(segment, file)).ok()?;
         Some(Self { segments, file })
     }
 

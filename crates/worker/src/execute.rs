@@ -6,14 +6,17 @@
 //! input the last doors close, and then the guest runs. Where the input is likely to come in the order
 //! itself they close before: whoever calls waits for nothing but the guest.
 
-use std::{fs::File, os::fd::OwnedFd};
+use std::{
+    fs::File,
+    os::fd::{AsFd, OwnedFd},
+};
 
 use lazaret_engine::{Artifact, Engine, ExecuteError, LogSink, pvf};
 use lazaret_sandbox::{
     fork::{Copied, copy_job},
     job::{self, JobJail},
     layer::StepError,
-    markers, set_scratch_memory_apart,
+    markers, memfd, set_scratch_memory_apart,
 };
 use lazaret_wire::{
     claim::{Claim, Refusal},
@@ -78,6 +81,8 @@ pub(crate) fn template(
     let Ok([artifact]) = <[OwnedFd; 1]>::try_from(descriptors) else {
         job::end(markers::EXIT_ORPHANED)
     };
+    // Where that cannot be, its pages are as small as they are.
+    let _ = memfd::gather(artifact.as_fd());
     let loaded = match load(&mut jail, runners, &likely.params, artifact) {
         Loaded::Native(native, artifact) if likely.shut => {
             let text = native::map(&jail, native, artifact);

@@ -23,8 +23,8 @@ use crate::{
     watch::{self, Job},
 };
 
-/// How long a call waits for a copy that was ordered. Making one takes a tenth of a millisecond; a job that
-/// loads by itself takes longer only for large artifacts.
+/// How long a call waits for a copy that was ordered of a template that has loaded. Making one takes a tenth of a
+/// millisecond.
 const COPY_PATIENCE: Duration = Duration::from_millis(20);
 /// The same where there is to be nothing but copies.
 const COPY_PATIENCE_IN_ATTACKS: Duration = Duration::from_secs(10);
@@ -112,11 +112,12 @@ impl Standby {
             Fit::Waits => return Ok(None),
             Fit::Useless => {}
             Fit::Serves => {
-                let patience = match self.terms.copies_always {
-                    true => COPY_PATIENCE_IN_ATTACKS,
-                    false => COPY_PATIENCE,
-                };
                 let (template, _) = &mut self.templates[0];
+                let patience = match (self.terms.copies_always, template.has_loaded()) {
+                    (true, _) => COPY_PATIENCE_IN_ATTACKS,
+                    (false, true) => COPY_PATIENCE,
+                    (false, false) => Duration::ZERO,
+                };
                 if let Some(job) = template.take(execute, patience) {
                     self.templates_lost = 0;
                     return Ok(Some(job));

@@ -31,6 +31,8 @@ pub(crate) struct Template {
     copies: VecDeque<Next>,
     /// Whether its copies wait behind their last doors.
     is_shut: bool,
+    /// Whether a copy has come of it: so far it may be loading.
+    has_loaded: bool,
     /// Whether a copy may have died before it said who it is.
     unheard: bool,
 }
@@ -48,7 +50,7 @@ impl Template {
     pub(crate) fn new(job: Job, load: Load, artifact: BorrowedFd<'_>) -> Result<Self, Job> {
         let (is_shut, copies) = (load.shut, VecDeque::with_capacity(COPIES_MAX));
         match hand_over::give(job.channel.as_fd(), &Order::Load(load), &[artifact]) {
-            Ok(()) => Ok(Self { job, copies, is_shut, unheard: false }),
+            Ok(()) => Ok(Self { job, copies, is_shut, has_loaded: false, unheard: false }),
             Err(_) => Err(job),
         }
     }
@@ -124,11 +126,22 @@ impl Template {
         }
     }
 
+    /// Whether a copy has come of it, which means that the next ones will soon.
+    pub(crate) fn has_loaded(&mut self) -> bool {
+        if !self.has_loaded {
+            self.hear();
+        }
+        self.has_loaded
+    }
+
     /// Takes note of copies that have said their byte, or that will not.
     pub(crate) fn hear(&mut self) {
         for next in std::mem::take(&mut self.copies) {
             match next.heard() {
-                Some(next) => self.copies.push_back(next),
+                Some(next) => {
+                    self.has_loaded |= matches!(next, Next::Ready(..));
+                    self.copies.push_back(next);
+                }
                 // Whoever was there ends when the channel does.
                 None => self.unheard = true,
             }

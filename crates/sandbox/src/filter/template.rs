@@ -18,7 +18,11 @@ const COPYING: &[Row] = &[
 ];
 
 /// What this list has besides. The pass is drawn under it.
-const ROWS: &[Row] = &[waiting::CALL, row(c::SYS_getrandom, &[], "the pass of its copies")];
+const ROWS: &[Row] = &[
+    waiting::CALL,
+    row(c::SYS_getrandom, &[], "the pass of its copies"),
+    row(c::SYS_madvise, &[Is(2, c::MADV_COLLAPSE as u64)], "the artifact in large pages"),
+];
 
 /// The rows, those of the loading and the final list included.
 pub fn rows() -> impl Iterator<Item = Row> {

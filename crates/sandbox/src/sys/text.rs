@@ -71,27 +71,37 @@ unsafe extern "C" fn take_those_of_the_program(
     1
 }
 
-/// `madvise(MADV_COLLAPSE)` of the large pages that hold one of those segments in another file, where they lie as in the
-/// program's own; an error if they hold other bytes.
-pub(crate) fn gather(segment: &Segment, file: BorrowedFd<'_>) -> io::Result<()> {
-    let bytes = segment.large_bytes()?;
+/// [`gather`] of the large pages that hold one of those segments in another file, where they lie as in the program's own;
+/// an error if they hold other bytes.
+pub(crate) fn gather_copy(segment: &Segment, file: BorrowedFd<'_>) -> io::Result<()> {
+    let length = segment.bytes;
+    let ours = ptr::with_exposed_provenance::<u8>(segment.pages.start);
+    gather((file, segment.offset), segment.large_bytes()?, |theirs| {
+        // SAFETY: both are mapped, and nobody writes to either file: the one is sealed, and the other is being executed.
+        unsafe {
+            std::slice::from_raw_parts(theirs, length) == std::slice::from_raw_parts(ours, length)
+        }
+    })
+}
+
+/// `madvise(MADV_COLLAPSE)` of whole large pages of a sealed memory file, from this offset on, if they are right: the kernel keeps
+/// what is in them side by side from now on, whoever maps it.
+pub(crate) fn gather(
+    (file, offset): (BorrowedFd<'_>, usize),
+    bytes: usize,
+    are_right: impl FnOnce(*const u8) -> bool,
+) -> io::Result<()> {
     let reserved = super::reserve(bytes + LARGE_PAGE_BYTES);
     if reserved.is_null() {
         return Err(io::ErrorKind::OutOfMemory.into());
     }
     let place = reserved.map_addr(|address| address.next_multiple_of(LARGE_PAGE_BYTES));
-    // SAFETY: nothing but the reservation is where this is mapped and unmapped. Both slices are mapped, and nobody writes to
-    // either file: the one is sealed, and the other is being executed.
+    // SAFETY: nothing but the reservation is where this is mapped and unmapped, and nobody has a reference into it.
     unsafe {
-        let mapped = map(place.cast(), bytes, libc::PROT_READ, (file, segment.offset));
-        let gathered = mapped.and_then(|()| {
-            let length = segment.bytes;
-            let ours = ptr::with_exposed_provenance::<u8>(segment.pages.start);
-            let theirs = std::slice::from_raw_parts(place, length);
-            match theirs == std::slice::from_raw_parts(ours, length) {
-                true => zero_or_errno(libc::madvise(place.cast(), bytes, libc::MADV_COLLAPSE)),
-                false => Err(io::ErrorKind::InvalidData.into()),
-            }
+        let mapped = map(place.cast(), bytes, libc::PROT_READ, (file, offset));
+        let gathered = mapped.and_then(|()| match are_right(place) {
+            true => zero_or_errno(libc::madvise(place.cast(), bytes, libc::MADV_COLLAPSE)),
+            false => Err(io::ErrorKind::InvalidData.into()),
         });
         zero_or_errno(libc::munmap(reserved.cast(), bytes + LARGE_PAGE_BYTES))?;
         gathered
