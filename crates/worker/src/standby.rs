@@ -26,6 +26,8 @@ use crate::{
 /// How long a call waits for a copy that was ordered of a template that has loaded. Making one takes a tenth of a
 /// millisecond.
 const COPY_PATIENCE: Duration = Duration::from_millis(20);
+/// The same of one that may be loading: no longer than a job takes that loads by itself.
+const LOAD_PATIENCE: Duration = Duration::from_millis(2);
 /// The same where there is to be nothing but copies.
 const COPY_PATIENCE_IN_ATTACKS: Duration = Duration::from_secs(10);
 /// Templates that may be lost in a row before this worker makes no more: a machine may refuse them what
@@ -116,7 +118,7 @@ impl Standby {
                 let patience = match (self.terms.copies_always, template.has_loaded()) {
                     (true, _) => COPY_PATIENCE_IN_ATTACKS,
                     (false, true) => COPY_PATIENCE,
-                    (false, false) => Duration::ZERO,
+                    (false, false) => LOAD_PATIENCE,
                 };
                 if let Some(job) = template.take(execute, patience) {
                     self.templates_lost = 0;
