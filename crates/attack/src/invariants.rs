@@ -159,8 +159,8 @@ struct Process {
     parent: u32,
 }
 
-/// Processes of this program beside workers and what each may have ready: left behind. No template of an
-/// ordinary worker is among that: no two calls here are alike.
+/// Processes of this program beside workers and what each may have ready: left behind. No template is
+/// among that but where every call goes to a copy.
 pub(crate) fn left_behind(ready_max: usize) -> Vec<String> {
     let own = std::process::id();
     let mut processes = processes_of_this_program();

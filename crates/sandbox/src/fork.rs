@@ -31,6 +31,7 @@ use crate::layer::{Record, Refusal};
 use crate::steps::clocks::ClockPages;
 use crate::sys::{self, CloneArgs, Cloned, Side};
 use crate::worker::WorkerJail;
+use crate::written::Written;
 
 /// The two sides of a fork.
 #[derive(Debug)]
@@ -47,6 +48,7 @@ pub enum Forked {
 pub struct JobStart {
     pub(crate) record: Record,
     pub(crate) clock_pages: Result<ClockPages, Refusal>,
+    pub(crate) written: Rc<Written>,
     pub(crate) filters: Rc<Filters>,
     /// Whether the worker hears of those who ask before they end.
     pub(crate) is_heard: bool,
@@ -114,6 +116,7 @@ pub fn fork_job(jail: &WorkerJail) -> io::Result<Forked> {
         Cloned::Child => Ok(Forked::Job(JobStart {
             record: jail.record().clone(),
             clock_pages: jail.clock_pages(),
+            written: jail.written(),
             filters: jail.filters(),
             is_heard: jail.ends().is_some(),
         })),

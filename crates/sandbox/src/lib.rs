@@ -89,6 +89,7 @@ pub mod job;
 mod keeper;
 pub mod layer;
 pub mod level;
+mod maps;
 pub mod markers;
 pub mod memfd;
 pub mod probe;
@@ -98,6 +99,7 @@ mod sys;
 pub mod text;
 pub mod watch;
 pub mod worker;
+mod written;
 
 /// Asks for large pages (`madvise(2)`, `MADV_HUGEPAGE`) for memory that is about to be written, all of it: a
 /// page fault for two megabytes and not for each four kilobytes. Where there are none nothing is changed,

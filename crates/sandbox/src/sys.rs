@@ -17,6 +17,7 @@ pub(crate) mod filter;
 pub(crate) mod listener;
 mod raw;
 pub(crate) mod text;
+pub(crate) mod written;
 
 pub(crate) use raw::{Pass, Way};
 

@@ -22,6 +22,7 @@ use crate::steps::clocks::ClockPages;
 use crate::steps::{
     cgroup, descriptors, file_rights, identity, limits, namespaces, privileges, root,
 };
+use crate::written::Written;
 
 /// What the host asks of a worker's jail.
 #[derive(Clone, Debug)]
@@ -85,6 +86,7 @@ impl Policy {
 pub struct WorkerJail {
     record: Record,
     clock_pages: Option<ClockPages>,
+    written: Rc<Written>,
     fork_way: ForkWay,
     /// Where jobs have a pid namespace.
     keeper: Option<Keeper>,
@@ -117,7 +119,7 @@ pub fn confine(policy: &Policy) -> Result<WorkerJail, ConfineError> {
     record.apply(Layer::SingleThread, identity::be_single_threaded)?;
     record.apply(Layer::Session, identity::lead_own_session)?;
     // Needs /proc, which is about to go; if it cannot be read, the job's layer says so.
-    let clock_pages = ClockPages::find().ok();
+    let (clock_pages, written) = (ClockPages::find().ok(), Rc::new(Written::find()));
 
     let jobs_cgroup = leave_the_machine(&mut record, policy)?;
     give_up_privileges(&mut record, policy)?;
@@ -132,6 +134,7 @@ pub fn confine(policy: &Policy) -> Result<WorkerJail, ConfineError> {
         filters: Rc::new(Filters::compile().map_err(refused)?),
         record,
         clock_pages,
+        written,
         fork_way,
         keeper,
         ends: None,
@@ -268,6 +271,10 @@ impl WorkerJail {
 
     pub(crate) fn clock_pages(&self) -> Result<ClockPages, Refusal> {
         self.clock_pages.clone().ok_or(Refusal { call: "read /proc/self/maps", errno: 0 })
+    }
+
+    pub(crate) fn written(&self) -> Rc<Written> {
+        Rc::clone(&self.written)
     }
 
     pub(crate) fn filters(&self) -> Rc<Filters> {

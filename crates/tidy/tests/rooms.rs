@@ -28,6 +28,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("crates/sandbox/src/sys/filter.rs", "the same, of filters that no table can say"),
     ("crates/sandbox/src/sys/listener.rs", "the same, of a filter that asks"),
     ("crates/sandbox/src/sys/text.rs", "the same, of what is known of the program's own pages"),
+    ("crates/sandbox/src/sys/written.rs", "the same, of those that were written to"),
     ("crates/sandbox/src/allocator.rs", "GlobalAlloc is an unsafe trait"),
     ("crates/sandbox/src/allocator/scratch.rs", "the same"),
     ("crates/sandbox/src/allocator/pools.rs", "the same"),

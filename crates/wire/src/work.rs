@@ -52,6 +52,8 @@ pub struct Load {
     pub limits: Limits,
     /// Whether its copies wait behind their last doors ([`Copy::Shut`]): all of them, or none.
     pub shut: bool,
+    /// Whether calls of it came one after another, so that copies of it may take some memory to be made sooner.
+    pub often: bool,
 }
 
 /// One piece of work. The worker hands it to a job as it is, as an [`Order`].

@@ -65,7 +65,7 @@ impl Call {
     pub(crate) fn of(execute: &Execute) -> Self {
         let (params, limits) = (execute.params.clone(), execute.limits.clone());
         let shut = is_all_in_order(execute);
-        Self { artifact: execute.artifact, load: Load { params, limits, shut } }
+        Self { artifact: execute.artifact, load: Load { params, limits, shut, often: false } }
     }
 
     /// Whether the same template is the best for both.

@@ -154,7 +154,12 @@ mod tests {
     #[test]
     fn two_orders_that_wait_are_two_and_after_work_comes_the_end() {
         let (worker, job) = channel().unwrap();
-        let load = Order::Load(Load { params: Params::default(), limits: LIMITS, shut: false });
+        let load = Order::Load(Load {
+            params: Params::default(),
+            limits: LIMITS,
+            shut: false,
+            often: false,
+        });
         let params = Params::default();
         let work =
             Order::Work(Work::Inspect(Inspect { params, code_bytes_max: 1, limits: LIMITS }));
@@ -220,7 +225,12 @@ mod tests {
     fn a_job_that_is_gone_is_no_holder_of_work() {
         let (worker, job) = channel().unwrap();
         drop(job);
-        let load = Order::Load(Load { params: Params::default(), limits: LIMITS, shut: false });
+        let load = Order::Load(Load {
+            params: Params::default(),
+            limits: LIMITS,
+            shut: false,
+            often: false,
+        });
         assert_eq!(give(worker.as_fd(), &load, &[]).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 }

@@ -45,6 +45,9 @@ const DESCRIPTORS: u32 = job::STDERR as u32;
 /// runs and is ending.
 const PROCESSES_MAX: u32 = 3 + (TEMPLATES_MAX as u32 + 1) * (1 + COPIES_MAX as u32) + 2;
 
+/// The most that a template has written to, before it has copied itself: a heap and variables.
+const TEMPLATE_FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
 /// What runs a guest: the engine, and machine code in its place if this is an attack.
 pub(crate) type Runners<'a> = (&'a Engine, Option<Native>);
 
@@ -58,7 +61,8 @@ pub(crate) fn run(start: JobStart, channel: OwnedFd, kind: JobKind, runners: Run
     };
     match order {
         Order::Load(load) => {
-            let limits = JobLimits { processes: PROCESSES_MAX, ..job_limits(&load.limits, 0) };
+            let limits = job_limits(&load.limits, TEMPLATE_FILE_BYTES_MAX);
+            let limits = JobLimits { processes: PROCESSES_MAX, ..limits };
             limit(&mut jail, &limits);
             execute::template(jail, runners, &load, descriptors)
         }

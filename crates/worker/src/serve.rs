@@ -282,6 +282,8 @@ fn packed(seen: Seen, artifact: Option<OwnedFd>) -> io::Result<(Ending, Option<O
         if let (Claim::Prepared(_), Some(artifact)) = (&*claim, artifact) {
             // The job is reaped, so nobody maps it writable.
             memfd::seal(artifact.as_fd())?;
+            // Here nobody waits for a page of it yet. Where that cannot be, they are as small as they are.
+            let _ = memfd::gather(artifact.as_fd());
             attached = Some(artifact);
         } else if output.len() > OUTPUT_INLINE_BYTES_MAX {
             *place = Output::Attached(output.len() as u32);

@@ -63,10 +63,20 @@ pub(crate) struct Standby {
 /// What a worker may keep.
 #[derive(Clone, Copy)]
 pub(crate) struct Terms {
-    /// Every call goes to a copy: of an attack.
-    pub(crate) copies_always: bool,
+    pub(crate) copies: Copies,
     /// The memory of all jobs is counted together, so that none may be there beside a call but those that are for it.
     pub(crate) one_artifact: bool,
+}
+
+/// Which calls go to copies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Copies {
+    /// Those that were to be expected.
+    Likely,
+    /// All, each to that of a template of its own: of an attack.
+    Always,
+    /// None: of an attack.
+    Never,
 }
 
 /// What a template of its artifact is to a call.
@@ -115,10 +125,10 @@ impl Standby {
             Fit::Useless => {}
             Fit::Serves => {
                 let (template, _) = &mut self.templates[0];
-                let patience = match (self.terms.copies_always, template.has_loaded()) {
-                    (true, _) => COPY_PATIENCE_IN_ATTACKS,
-                    (false, true) => COPY_PATIENCE,
-                    (false, false) => LOAD_PATIENCE,
+                let patience = match (self.terms.copies, template.has_loaded()) {
+                    (Copies::Always, _) => COPY_PATIENCE_IN_ATTACKS,
+                    (_, true) => COPY_PATIENCE,
+                    (_, false) => LOAD_PATIENCE,
                 };
                 if let Some(job) = template.take(execute, patience) {
                     self.templates_lost = 0;
@@ -288,16 +298,20 @@ impl Standby {
 
     /// What a template should load now, and the artifact, if there should be one and is none.
     pub(crate) fn lacks_template(&self) -> Option<(Load, BorrowedFd<'_>)> {
-        let (likely, artifact) = self.calls.likely()?;
+        let (likely, artifact) =
+            self.calls.likely().filter(|_| self.terms.copies == Copies::Likely)?;
         let has_one = self.templates.iter().any(|(_, call)| call.is_of_same_as(likely));
         let may = !has_one && self.templates_lost < TEMPLATES_LOST_MAX;
-        may.then(|| (likely.load.clone(), artifact.as_fd()))
+        let often = self.calls.last().is_some_and(|(_, is_again)| is_again);
+        may.then(|| (Load { often, ..likely.load.clone() }, artifact.as_fd()))
     }
 
     /// What a template is to load before it is handed this work, where every call goes to a copy.
     pub(crate) fn must_load(&self, work: &Work) -> Option<Load> {
         match work {
-            Work::Execute(execute) if self.terms.copies_always => Some(Call::of(execute).load),
+            Work::Execute(execute) if self.terms.copies == Copies::Always => {
+                Some(Load { often: true, ..Call::of(execute).load })
+            }
             _ => None,
         }
     }

@@ -32,7 +32,7 @@ use crate::{
     layers::{CanaryWord, missing_layer},
     native::Trial,
     serve::Worker,
-    standby::{Standby, Terms},
+    standby::{Copies, Standby, Terms},
     watch::{self, Begin, Job, Seen},
 };
 
@@ -91,7 +91,11 @@ fn prepare_to_serve(
         Role::Execute => c"lazaret-execute",
         Role::Prepare => c"lazaret-prepare",
     });
-    let copies_always = trial.as_ref().is_some_and(|trial| trial.copies_always);
+    let copies = match &trial {
+        None => Copies::Likely,
+        Some(trial) if trial.copies_always => Copies::Always,
+        Some(_) => Copies::Never,
+    };
     let native = trial.map(|trial| trial.native);
     let ready = || -> Result<_, Hello> {
         markers::install().map_err(broken)?;
@@ -106,8 +110,7 @@ fn prepare_to_serve(
     match ready() {
         Ok((engine, jail, home, layers)) => {
             let (role, leaving) = (start.role, None);
-            let standby =
-                Standby::new(Terms { copies_always, one_artifact: jail.jobs_share_a_limit() });
+            let standby = Standby::new(Terms { copies, one_artifact: jail.jobs_share_a_limit() });
             Ok((Worker { host, role, engine, native, jail, home, text, standby, leaving }, layers))
         }
         Err(hello) => Err((host, hello)),

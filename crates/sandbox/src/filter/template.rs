@@ -21,6 +21,8 @@ const COPYING: &[Row] = &[
 const ROWS: &[Row] = &[
     waiting::CALL,
     row(c::SYS_getrandom, &[], "the pass of its copies"),
+    row(c::SYS_memfd_create, &[], "what it has written to, as a file"),
+    row(c::SYS_pwrite64, &[], "the same; bounded by RLIMIT_FSIZE"),
     row(c::SYS_madvise, &[Is(2, c::MADV_COLLAPSE as u64)], "the artifact in large pages"),
 ];
 

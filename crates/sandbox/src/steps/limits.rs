@@ -61,6 +61,11 @@ pub(crate) fn refuse_descriptors(way: Way) -> Step {
     limit_by(way, Resource::Nofile, 0)
 }
 
+/// From now on nothing can be written to a file.
+pub(crate) fn refuse_files() -> Step {
+    limit(Resource::Fsize, 0)
+}
+
 /// From now on no process can be made.
 pub(crate) fn refuse_processes(way: Way) -> Step {
     limit_by(way, Resource::Nproc, 0)

@@ -1,0 +1,130 @@
+//! The pages that this process has written to, and a memory file of them.
+
+use std::ffi::{c_int, c_void};
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd};
+
+use crate::memfd;
+
+use super::{LARGE_PAGE_BYTES, PAGE_BYTES, Way, raw, text};
+
+/// Pages that are mapped alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    pages: Range<usize>,
+    /// As in `mmap(2)`.
+    access: c_int,
+}
+
+impl Part {
+    /// Pages that can be written to.
+    fn writable(pages: Range<usize>) -> Self {
+        Self { pages, access: libc::PROT_READ | libc::PROT_WRITE }
+    }
+}
+
+/// What the loader made of the writable segments of the program and its libraries: pages that can be written to,
+/// and those that cannot any more (`PT_GNU_RELRO`).
+pub(crate) fn segments() -> Vec<Part> {
+    let mut found = Vec::<Part>::new();
+    // SAFETY: dl_iterate_phdr(3) calls back before it returns and hands its last argument on.
+    unsafe { libc::dl_iterate_phdr(Some(take_writable), (&raw mut found).cast()) };
+    found
+}
+
+unsafe extern "C" fn take_writable(
+    object: *mut libc::dl_phdr_info,
+    _bytes: usize,
+    found: *mut c_void,
+) -> c_int {
+    // SAFETY: the caller above gave `found`, and nobody else holds it meanwhile; the object and its table
+    // are the loader's and stay as they are.
+    let (found, object, segments) = unsafe {
+        let object = &*object;
+        let segments = std::slice::from_raw_parts(object.dlpi_phdr, object.dlpi_phnum.into());
+        (&mut *found.cast::<Vec<Part>>(), object, segments)
+    };
+    let pages = |segment: &libc::Elf64_Phdr| {
+        let start = (object.dlpi_addr + segment.p_vaddr) as usize;
+        (start, start + segment.p_memsz as usize)
+    };
+    let constant = segments.iter().find(|segment| segment.p_type == libc::PT_GNU_RELRO).map(pages);
+    // As the loader rounds it: what shares a page with others stays writable.
+    let constant = constant.map_or(0..0, |(start, end)| floor(start)..floor(end));
+    for segment in segments {
+        if segment.p_type == libc::PT_LOAD && segment.p_flags & libc::PF_W != 0 {
+            let (start, end) = pages(segment);
+            let (start, end) = (floor(start), end.next_multiple_of(PAGE_BYTES));
+            let apart = constant.end.clamp(start, end);
+            let read_only = Part { pages: start..apart, access: libc::PROT_READ };
+            let parts = [read_only, Part::writable(apart..end)];
+            found.extend(parts.into_iter().filter(|part| !part.pages.is_empty()));
+        }
+    }
+    0
+}
+
+fn floor(address: usize) -> usize {
+    address - address % PAGE_BYTES
+}
+
+/// Copies to a memory file what is in those segments, and in the heap, if it is known where that begins; and maps the file
+/// over them, private, so that they are what they were. A `large` one is gathered first, if that can be.
+///
+/// The process has one thread. What happens between copying and mapping writes to none of these pages: nothing is allocated,
+/// and no call is made that keeps something in a variable but `errno`, which is a thread's.
+///
+/// # Errors
+/// As `memfd_create(2)`, `pwrite(2)` and `mmap(2)`.
+pub(crate) fn keep_in_file(
+    segments: &[Part],
+    heap_start: Option<usize>,
+    large: bool,
+) -> io::Result<()> {
+    let file = memfd::create("template")?;
+    let fd = file.as_raw_fd() as usize;
+    // SAFETY: an increment of zero changes nothing.
+    let heap_end = unsafe { libc::sbrk(0) }.expose_provenance();
+    let heap = heap_start.map(|start| Part::writable(start..heap_end));
+    let parts = || segments.iter().chain(&heap);
+    let mut offset = 0;
+    for Part { pages, .. } in parts() {
+        let mut done = 0;
+        while done < pages.len() {
+            let rest = [fd, pages.start + done, pages.len() - done, offset + done];
+            // SAFETY: this is mapped: by the loader, or by the C library (brk(2)). It is only read.
+            match unsafe { raw::call(Way::Open, libc::SYS_pwrite64, rest) }? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written => done += written,
+            }
+        }
+        offset += pages.len();
+    }
+    if large {
+        let _ =
+            text::gather((file.as_fd(), 0), offset.next_multiple_of(LARGE_PAGE_BYTES), |_| true);
+    }
+    let mut offset = 0;
+    for Part { pages, access } in parts() {
+        // SAFETY: what is there afterwards is what was there before, as nobody has written to it since.
+        unsafe { raw::map_over(pages, *access, (fd, offset)) }?;
+        offset += pages.len();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pages_that_the_loader_has_relocated_are_found() {
+        static RELOCATED: [&str; 8192] = ["a"; 8192];
+        let address = std::hint::black_box(&RELOCATED).as_ptr().addr();
+        let parts = segments();
+        let part = parts.iter().find(|part| part.pages.contains(&address)).unwrap();
+        assert_eq!(part.access, libc::PROT_READ);
+        assert!(parts.iter().all(|part| part.pages.start.is_multiple_of(PAGE_BYTES)));
+    }
+}
