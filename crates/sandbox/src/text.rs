@@ -19,25 +19,41 @@ pub struct LargeText {
     segments: Vec<Segment>,
     /// Descriptor 1, which is the worker's and none of its jobs'.
     file: BorrowedFd<'static>,
+    /// Whether it is known to be one, and lies in large pages.
+    is_ready: bool,
 }
 
 impl LargeText {
-    /// Looks at what the host has put in the place of standard output. Nothing if that is no sealed memory file, holds
-    /// other bytes than this process runs (its own file may have been overwritten meanwhile), or cannot be gathered.
+    /// Looks at what the host has put in the place of standard output. Nothing if that is no sealed memory file.
     pub fn given() -> Option<Self> {
         let file = rustix::stdio::stdout();
         memfd::check_sealed(file, u64::MAX).ok()?;
-        let segments = text::constant_segments();
-        segments.iter().try_for_each(|segment| text::gather_copy(segment, file)).ok()?;
-        Some(Self { segments, file })
+        Some(Self { segments: text::constant_segments(), file, is_ready: false })
     }
 
-    /// From now on this job, and what it forks, runs from there.
+    /// Compares it with what this process runs and has the kernel gather it, if that has not been done. It takes some
+    /// milliseconds, so it is for when nobody waits.
+    ///
+    /// # Errors
+    /// As `madvise(2)`, or that it holds other bytes, as the program's own file may have been overwritten meanwhile. Then
+    /// nothing can run from there.
+    pub fn make_ready(&mut self) -> io::Result<()> {
+        if !self.is_ready {
+            self.segments.iter().try_for_each(|segment| text::gather_copy(segment, self.file))?;
+            self.is_ready = true;
+            // All of it was touched.
+            let_go();
+        }
+        Ok(())
+    }
+
+    /// From now on this job, and what it forks, runs from there, if it is ready.
     ///
     /// # Errors
     /// As `mmap(2)`.
     pub fn map(&self) -> io::Result<()> {
-        self.segments.iter().try_for_each(|segment| text::map_over(segment, self.file))
+        let segments = if self.is_ready { &*self.segments } else { &[] };
+        segments.iter().try_for_each(|segment| text::map_over(segment, self.file))
     }
 }
 

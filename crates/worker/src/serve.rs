@@ -79,6 +79,9 @@ impl Worker {
                     let (answer, memfd) = self.run(number, (work, wake), received.descriptors)?;
                     self.send(&answer, memfd)?;
                     self.let_go()?;
+                    // The host has its first answer, and no job is there yet that many copies will be made of. A copy
+                    // that is none is never looked at again.
+                    self.text.take_if(|text| text.make_ready().is_err());
                 }
                 // It crossed the answer on its way.
                 ToWorker::Withdraw => {}
