@@ -10,8 +10,15 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
+use rustix::event::{Timespec, poll};
+
 use crate::memfd;
 use crate::sys::text::{self, Segment};
+
+/// How often a segment is tried while the kernel says that something else is at its pages.
+const GATHER_TRIES_MAX: u32 = 20;
+/// How long it is waited in between.
+const GATHER_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 
 /// A copy of the program that this process runs, in a memory file.
 #[derive(Debug)]
@@ -39,7 +46,7 @@ impl LargeText {
     /// nothing can run from there.
     pub fn make_ready(&mut self) -> io::Result<()> {
         if !self.is_ready {
-            self.segments.iter().try_for_each(|segment| text::gather_copy(segment, self.file))?;
+            self.segments.iter().try_for_each(|segment| gather(segment, self.file))?;
             self.is_ready = true;
             // All of it was touched.
             let_go();
@@ -55,6 +62,19 @@ impl LargeText {
         let segments = if self.is_ready { &*self.segments } else { &[] };
         segments.iter().try_for_each(|segment| text::map_over(segment, self.file))
     }
+}
+
+/// Tries again while another worker is at it, as two of one host begin with the same file.
+fn gather(segment: &Segment, file: BorrowedFd<'_>) -> io::Result<()> {
+    for _ in 1..GATHER_TRIES_MAX {
+        match text::gather_copy(segment, file) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let _ = poll(&mut [], Some(&GATHER_PAUSE));
+            }
+            done => return done,
+        }
+    }
+    text::gather_copy(segment, file)
 }
 
 /// Lets go of the pages of the program's own text and constants, which the kernel maps again from its cache of the
