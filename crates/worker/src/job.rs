@@ -14,7 +14,7 @@ use lazaret_engine::{Engine, Params, Profile};
 use lazaret_sandbox::{
     fork::JobStart,
     heap_bytes_peak,
-    job::{self, Clocks, JobJail, JobKind, JobLimits, Seal},
+    job::{self, Clocks, JobJail, JobKind, JobLimits, Seal, WRITTEN_BYTES_MAX},
     layer::StepError,
     limit_heap, markers,
     memfd::Mapped,
@@ -45,9 +45,6 @@ const DESCRIPTORS: u32 = job::STDERR as u32;
 /// runs and is ending.
 const PROCESSES_MAX: u32 = 3 + (TEMPLATES_MAX as u32 + 1) * (1 + COPIES_MAX as u32) + 2;
 
-/// The most that a template has written to, before it has copied itself: a heap and variables.
-const TEMPLATE_FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
-
 /// What runs a guest: the engine, and machine code in its place if this is an attack.
 pub(crate) type Runners<'a> = (&'a Engine, Option<Native>);
 
@@ -61,7 +58,7 @@ pub(crate) fn run(start: JobStart, channel: OwnedFd, kind: JobKind, runners: Run
     };
     match order {
         Order::Load(load) => {
-            let limits = job_limits(&load.limits, TEMPLATE_FILE_BYTES_MAX);
+            let limits = job_limits(&load.limits, WRITTEN_BYTES_MAX);
             let limits = JobLimits { processes: PROCESSES_MAX, ..limits };
             limit(&mut jail, &limits);
             execute::template(jail, runners, &load, descriptors)

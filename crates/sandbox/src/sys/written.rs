@@ -5,6 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
 
+use crate::job::WRITTEN_BYTES_MAX;
 use crate::memfd;
 
 use super::{LARGE_PAGE_BYTES, PAGE_BYTES, Way, raw, text};
@@ -76,7 +77,7 @@ fn floor(address: usize) -> usize {
 /// and no call is made that keeps something in a variable but `errno`, which is a thread's.
 ///
 /// # Errors
-/// As `memfd_create(2)`, `pwrite(2)` and `mmap(2)`.
+/// EFBIG of more than [`WRITTEN_BYTES_MAX`]; otherwise as `memfd_create(2)`, `pwrite(2)` and `mmap(2)`.
 pub(crate) fn keep_in_file(
     segments: &[Part],
     heap_start: Option<usize>,
@@ -88,6 +89,9 @@ pub(crate) fn keep_in_file(
     let heap_end = unsafe { libc::sbrk(0) }.expose_provenance();
     let heap = heap_start.map(|start| Part::writable(start..heap_end));
     let parts = || segments.iter().chain(&heap);
+    if parts().map(|part| part.pages.len() as u64).sum::<u64>() > WRITTEN_BYTES_MAX {
+        return Err(io::Error::from_raw_os_error(libc::EFBIG));
+    }
     let mut offset = 0;
     for Part { pages, .. } in parts() {
         let mut done = 0;
