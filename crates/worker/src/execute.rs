@@ -94,11 +94,11 @@ pub(crate) fn template(
     };
     let rehearsal = rehearsal(likely);
     set_scratch_memory_apart();
+    let kept = jail.keep_written_in_file(likely.often);
+    or_unable(&jail, kept);
     if let Loaded::Native(..) = &loaded {
         copies(jail, loaded, &rehearsal)
     }
-    let kept = jail.keep_written_in_file(likely.often);
-    or_unable(&jail, kept);
     // What is mapped is enough.
     or_unable(&jail, jail.close_all_but_channel());
     if likely.shut {

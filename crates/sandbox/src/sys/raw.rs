@@ -6,7 +6,6 @@
 
 use std::arch::asm;
 use std::io;
-use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// How a call is made.
@@ -87,39 +86,6 @@ pub(crate) unsafe fn call<const N: usize>(
     match result {
         -4095..=-1 => Err(io::Error::from_raw_os_error(-result as i32)),
         done => Ok(done as usize),
-    }
-}
-
-/// `mmap(2)` of a file over pages that are mapped, private. It has six arguments, so it carries no pass.
-///
-/// # Safety
-/// As `mmap(2)` with MAP_FIXED.
-pub(crate) unsafe fn map_over(
-    pages: &Range<usize>,
-    access: libc::c_int,
-    (fd, offset): (usize, usize),
-) -> io::Result<()> {
-    let flags = libc::MAP_PRIVATE | libc::MAP_FIXED;
-    let result: isize;
-    // SAFETY: as in `call`; what becomes of the pages is the caller's answer.
-    unsafe {
-        asm!(
-            "syscall",
-            inlateout("rax") libc::SYS_mmap as isize => result,
-            in("rdi") pages.start,
-            in("rsi") pages.len(),
-            in("rdx") access as usize,
-            in("r10") flags as usize,
-            in("r8") fd,
-            in("r9") offset,
-            lateout("rcx") _,
-            lateout("r11") _,
-            options(nostack),
-        );
-    }
-    match result {
-        -4095..=-1 => Err(io::Error::from_raw_os_error(-result as i32)),
-        _ => Ok(()),
     }
 }
 

@@ -116,9 +116,11 @@ pub(crate) fn map_over(segment: &Segment, file: BorrowedFd<'_>) -> io::Result<()
     unsafe { map(place, segment.large_bytes()?, segment.access, (file, segment.offset)) }
 }
 
+/// `mmap(2)` of a part of a file, private, in a place of one's choice.
+///
 /// # Safety
 /// As `mmap(2)` with MAP_FIXED.
-unsafe fn map(
+pub(super) unsafe fn map(
     place: *mut c_void,
     bytes: usize,
     access: c_int,

@@ -4,11 +4,12 @@ use std::ffi::{c_int, c_void};
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
+use std::ptr;
 
 use crate::job::WRITTEN_BYTES_MAX;
 use crate::memfd;
 
-use super::{LARGE_PAGE_BYTES, PAGE_BYTES, Way, raw, text};
+use super::{LARGE_PAGE_BYTES, PAGE_BYTES, text};
 
 /// Pages that are mapped alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +67,10 @@ unsafe extern "C" fn take_writable(
     0
 }
 
+fn place(address: usize) -> *mut u8 {
+    ptr::with_exposed_provenance_mut(address)
+}
+
 fn floor(address: usize) -> usize {
     address - address % PAGE_BYTES
 }
@@ -84,7 +89,7 @@ pub(crate) fn keep_in_file(
     large: bool,
 ) -> io::Result<()> {
     let file = memfd::create("template")?;
-    let fd = file.as_raw_fd() as usize;
+    let file = file.as_fd();
     // SAFETY: an increment of zero changes nothing.
     let heap_end = unsafe { libc::sbrk(0) }.expose_provenance();
     let heap = heap_start.map(|start| Part::writable(start..heap_end));
@@ -96,23 +101,24 @@ pub(crate) fn keep_in_file(
     for Part { pages, .. } in parts() {
         let mut done = 0;
         while done < pages.len() {
-            let rest = [fd, pages.start + done, pages.len() - done, offset + done];
+            let (from, rest) = (place(pages.start + done), pages.len() - done);
+            let to = (offset + done) as libc::off_t;
             // SAFETY: this is mapped: by the loader, or by the C library (brk(2)). It is only read.
-            match unsafe { raw::call(Way::Open, libc::SYS_pwrite64, rest) }? {
+            match unsafe { libc::pwrite(file.as_raw_fd(), from.cast(), rest, to) } {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
-                written => done += written,
+                written if written < 0 => return Err(io::Error::last_os_error()),
+                written => done += written as usize,
             }
         }
         offset += pages.len();
     }
     if large {
-        let _ =
-            text::gather((file.as_fd(), 0), offset.next_multiple_of(LARGE_PAGE_BYTES), |_| true);
+        let _ = text::gather((file, 0), offset.next_multiple_of(LARGE_PAGE_BYTES), |_| true);
     }
     let mut offset = 0;
     for Part { pages, access } in parts() {
         // SAFETY: what is there afterwards is what was there before, as nobody has written to it since.
-        unsafe { raw::map_over(pages, *access, (fd, offset)) }?;
+        unsafe { text::map(place(pages.start).cast(), pages.len(), *access, (file, offset)) }?;
         offset += pages.len();
     }
     Ok(())
