@@ -117,8 +117,8 @@ pub enum Clocks {
 }
 
 /// The largest file in which a template keeps what it has written to ([`JobJail::keep_written_in_file`]): until then it
-/// may write to one as large. A template of today's runtimes needs a hundredth of it.
-pub const WRITTEN_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// may write to such. A template of today's runtimes needs a twentieth of it.
+pub const WRITTEN_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// A job on its way into the jail.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ pub const ARTIFACT_BYTES_MAX: u64 = 512 * 1024 * 1024;
 pub const INPUT_INLINE_BYTES_MAX: usize = 32 * 1024;
 /// The most bytes of an order without an inline input: numbers and settings.
 pub const ORDER_BYTES_MAX: usize = 4096;
-/// Artifacts that a worker keeps loaded, ready for the next call, at most. Each takes a megabyte of memory, two where
+/// Artifacts that a worker keeps loaded, ready for the next call, at most, and together no more bytes than one may have. Each takes a megabyte of memory, two where
 /// calls of it came one after another, and two or three processes that sleep; a host's share of a network's chains is about as many.
 pub const TEMPLATES_MAX: usize = 32;
 

@@ -13,7 +13,7 @@ use lazaret_sandbox::{
 };
 use lazaret_wire::{
     frame::Readiness,
-    work::{Copy, Execute, Load, TEMPLATES_MAX, Work},
+    work::{ARTIFACT_BYTES_MAX, Copy, Execute, Load, TEMPLATES_MAX, Work},
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -215,14 +215,18 @@ impl Standby {
         self.reap_the_dead().map(|()| false)
     }
 
-    /// Ends those that were not used for longest.
+    /// Ends those that were not used for longest, until so many are left, and no more artifacts than may be.
     fn keep_templates(&mut self, count: usize) -> io::Result<()> {
-        while self.templates.len() > count
-            && let Some((template, _)) = self.templates.pop()
-        {
+        while self.templates.len() > count || self.templates.len() > 1 && self.has_too_much() {
+            let Some((template, _)) = self.templates.pop() else { break };
             self.end(template)?;
         }
         Ok(())
+    }
+
+    fn has_too_much(&self) -> bool {
+        let bytes = self.templates.iter().map(|(template, _)| template.artifact_bytes());
+        bytes.sum::<u64>() > ARTIFACT_BYTES_MAX
     }
 
     /// Reaps what died while it waited, and takes note of copies that have come.

@@ -13,7 +13,10 @@ use std::{
 
 use lazaret_sandbox::fork::Child;
 use lazaret_wire::work::{Copy, Execute, Load, Order};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::fstat,
+};
 
 use crate::{
     hand_over,
@@ -29,6 +32,8 @@ pub(crate) struct Template {
     job: Job,
     /// The one that was ordered first is the first.
     copies: VecDeque<Next>,
+    /// How large what it has loaded is, which is in memory as long as it is.
+    artifact_bytes: u64,
     /// Whether its copies wait behind their last doors.
     is_shut: bool,
     /// Whether a copy has come of it: so far it may be loading.
@@ -49,8 +54,11 @@ impl Template {
     /// Makes one of a job that waits for its first order.
     pub(crate) fn new(job: Job, load: Load, artifact: BorrowedFd<'_>) -> Result<Self, Job> {
         let (is_shut, copies) = (load.shut, VecDeque::with_capacity(COPIES_MAX));
+        let artifact_bytes = fstat(artifact).map_or(0, |artifact| artifact.st_size.unsigned_abs());
         match hand_over::give(job.channel.as_fd(), &Order::Load(load), &[artifact]) {
-            Ok(()) => Ok(Self { job, copies, is_shut, has_loaded: false, unheard: false }),
+            Ok(()) => {
+                Ok(Self { job, copies, artifact_bytes, is_shut, has_loaded: false, unheard: false })
+            }
             Err(_) => Err(job),
         }
     }
@@ -124,6 +132,10 @@ impl Template {
             let _ = rustix::io::retry_on_intr(|| poll(&mut source, Some(&limit)));
             self.hear();
         }
+    }
+
+    pub(crate) fn artifact_bytes(&self) -> u64 {
+        self.artifact_bytes
     }
 
     /// Whether a copy has come of it, which means that the next ones will soon.
