@@ -20,6 +20,10 @@ pub(crate) mod scratch;
 
 use scratch::Scratch;
 
+/// Held by each test of memory that there is once in a process.
+#[cfg(test)]
+static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
 /// The system's allocator, with what a job needs of it. A program that is also a worker makes this
 /// its `#[global_allocator]`.
 #[derive(Clone, Copy, Debug, Default)]

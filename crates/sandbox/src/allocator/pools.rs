@@ -101,10 +101,12 @@ fn cut(bytes: usize) -> *mut u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::allocator::ALONE;
 
     /// One after another, because the pools are a process's.
     #[test]
     fn a_piece_that_is_given_back_is_the_next_of_its_size() {
+        let _alone = ALONE.lock().unwrap();
         let layout = |bytes| Layout::from_size_align(bytes, 8).unwrap();
         assert!(!have(layout(8)), "before they are opened");
         open();

@@ -111,6 +111,7 @@ mod tests {
 
     use super::*;
     use crate::JobAllocator;
+    use crate::allocator::ALONE;
 
     const WHOLE: Layout = Layout::new::<[u8; 64]>();
 
@@ -121,6 +122,7 @@ mod tests {
     /// One after another, because there is one scratch memory.
     #[test]
     fn scratch_memory_gives_pieces_side_by_side_until_one_does_not_fit() {
+        let _alone = ALONE.lock().unwrap();
         let allocator = JobAllocator;
         // SAFETY: layouts have sizes, and what is given back was given by this allocator for that layout.
         unsafe {
