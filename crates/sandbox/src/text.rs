@@ -54,6 +54,11 @@ impl LargeText {
         Ok(())
     }
 
+    /// Whether that has been done.
+    pub fn is_ready(&self) -> bool {
+        self.is_ready
+    }
+
     /// From now on this job, and what it forks, runs from there, if it is ready.
     ///
     /// # Errors

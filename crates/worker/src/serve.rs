@@ -79,9 +79,11 @@ impl Worker {
                     let (answer, memfd) = self.run(number, (work, wake), received.descriptors)?;
                     self.send(&answer, memfd)?;
                     self.let_go()?;
-                    // The host has its first answer, and no job is there yet that many copies will be made of. A copy
-                    // that is none is never looked at again.
-                    self.text.take_if(|text| text.make_ready().is_err());
+                    // The host has its answer, and no job is there yet that many copies will be made of. One that
+                    // cannot be had is not tried again.
+                    if self.role == Role::Prepare || self.standby.expects_copies() {
+                        self.text.take_if(|text| text.make_ready().is_err());
+                    }
                 }
                 // It crossed the answer on its way.
                 ToWorker::Withdraw => {}
@@ -214,7 +216,8 @@ impl Worker {
             self.standby.keep_idle(job);
         }
         let ordered = self.standby.order_copies();
-        let Some((load, artifact)) = self.standby.lacks_template() else {
+        let may_load = self.text.as_ref().is_none_or(LargeText::is_ready);
+        let Some((load, artifact)) = self.standby.lacks_template().filter(|_| may_load) else {
             return lacks_idle || ordered;
         };
         if let Ok(artifact) = artifact.try_clone_to_owned()

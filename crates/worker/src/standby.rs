@@ -300,6 +300,11 @@ impl Standby {
         first.is_some_and(|(template, _)| template.order(&self.likely, count))
     }
 
+    /// Whether a template is to be expected, if there is none yet.
+    pub(crate) fn expects_copies(&self) -> bool {
+        self.terms.copies != Copies::Likely || self.calls.likely().is_some()
+    }
+
     /// What a template should load now, and the artifact, if there should be one and is none.
     pub(crate) fn lacks_template(&self) -> Option<(Load, BorrowedFd<'_>)> {
         let (likely, artifact) =
