@@ -30,6 +30,9 @@ impl Process {
     }
 }
 
+/// Templates of a worker and their copies (`lazaret_wire::work::TEMPLATES_MAX`, and two each).
+const EXPECTING_MAX: usize = 32 * 3;
+
 /// What is held at one moment.
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
@@ -101,8 +104,8 @@ impl Held {
         if self.input_files > 2 * EXECUTE_WORKERS {
             wrong.push(format!("{} descriptors of input files", self.input_files));
         }
-        // A worker that calls has two more while it expects a call: a template and a copy.
-        let standby = workers..=workers + 2 * EXECUTE_WORKERS;
+        // A worker that calls has more while it expects calls: templates, and copies of each.
+        let standby = workers..=workers + EXECUTE_WORKERS * EXPECTING_MAX;
         if !standby.contains(&self.jobs) {
             wrong.push(format!("{} standby jobs, not {standby:?}", self.jobs));
         }
