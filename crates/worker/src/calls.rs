@@ -20,21 +20,21 @@ pub(crate) struct Call {
 /// The last call of each artifact, that of the last one first.
 pub(crate) struct Calls {
     last: VecDeque<Call>,
-    /// How many in a row were calls of the same artifact.
-    in_a_row: u32,
+    /// Whether the last two were calls of the same artifact.
+    is_again: bool,
     /// The artifact of the last one, if that was the second of its kind.
     artifact: Option<OwnedFd>,
 }
 
 impl Calls {
     pub(crate) fn new() -> Self {
-        Self { last: VecDeque::with_capacity(REMEMBERED_MAX), in_a_row: 0, artifact: None }
+        Self { last: VecDeque::with_capacity(REMEMBERED_MAX), is_again: false, artifact: None }
     }
 
     /// Takes note of one that is served now.
     pub(crate) fn note(&mut self, execute: &Execute, artifact: OwnedFd) {
         let before = self.last.iter().position(|call| call.is_of_same(execute));
-        self.in_a_row = if before == Some(0) { self.in_a_row.saturating_add(1) } else { 1 };
+        self.is_again = before == Some(0);
         let before = before.and_then(|place| self.last.remove(place));
         let again = before.filter(|call| call.is_like(execute));
         self.artifact = again.is_some().then_some(artifact);
@@ -47,7 +47,7 @@ impl Calls {
 
     /// The last one, and whether the one before was of the same artifact.
     pub(crate) fn last(&self) -> Option<(&Call, bool)> {
-        Some((self.last.front()?, self.in_a_row > 1))
+        Some((self.last.front()?, self.is_again))
     }
 
     /// The last one with its artifact, if there was one like it before: more are to be expected.

@@ -35,40 +35,52 @@ impl Segment {
 
 /// Those of this program.
 pub(crate) fn constant_segments() -> Vec<Segment> {
-    let mut found = Vec::<Segment>::new();
-    // SAFETY: dl_iterate_phdr(3) calls back before it returns and hands its last argument on.
-    unsafe { libc::dl_iterate_phdr(Some(take_those_of_the_program), (&raw mut found).cast()) };
+    let mut found = Vec::new();
+    let mut is_the_program = true;
+    each_object(|base, segments| {
+        // It comes first.
+        if !std::mem::take(&mut is_the_program) {
+            return;
+        }
+        for segment in segments {
+            if segment.p_type == libc::PT_LOAD && segment.p_flags & libc::PF_W == 0 {
+                let start = base + segment.p_vaddr as usize;
+                let end = start + segment.p_memsz as usize;
+                let before = start % PAGE_BYTES;
+                let execute = if segment.p_flags & libc::PF_X == 0 { 0 } else { libc::PROT_EXEC };
+                found.push(Segment {
+                    pages: start - before..end.next_multiple_of(PAGE_BYTES),
+                    bytes: before + segment.p_filesz as usize,
+                    offset: segment.p_offset as usize - before,
+                    access: libc::PROT_READ | execute,
+                });
+            }
+        }
+    });
     found
 }
 
-unsafe extern "C" fn take_those_of_the_program(
-    object: *mut libc::dl_phdr_info,
-    _bytes: usize,
-    found: *mut c_void,
-) -> c_int {
-    // SAFETY: the caller above gave `found`, and nobody else holds it meanwhile; the object and its table
-    // are the loader's and stay as they are.
-    let (found, object, segments) = unsafe {
-        let object = &*object;
-        let segments = std::slice::from_raw_parts(object.dlpi_phdr, object.dlpi_phnum.into());
-        (&mut *found.cast::<Vec<Segment>>(), object, segments)
-    };
-    for segment in segments {
-        if segment.p_type == libc::PT_LOAD && segment.p_flags & libc::PF_W == 0 {
-            let start = (object.dlpi_addr + segment.p_vaddr) as usize;
-            let end = start + segment.p_memsz as usize;
-            let before = start % PAGE_BYTES;
-            let execute = if segment.p_flags & libc::PF_X == 0 { 0 } else { libc::PROT_EXEC };
-            found.push(Segment {
-                pages: start - before..end.next_multiple_of(PAGE_BYTES),
-                bytes: before + segment.p_filesz as usize,
-                offset: segment.p_offset as usize - before,
-                access: libc::PROT_READ | execute,
-            });
-        }
+/// Shows where each object that the loader has mapped begins, and its segments; the program's first.
+pub(super) fn each_object(mut show: impl FnMut(usize, &[libc::Elf64_Phdr])) {
+    type Show<'a> = &'a mut dyn FnMut(usize, &[libc::Elf64_Phdr]);
+    unsafe extern "C" fn call(
+        object: *mut libc::dl_phdr_info,
+        _bytes: usize,
+        show: *mut c_void,
+    ) -> c_int {
+        // SAFETY: `show` is given below, and nobody else holds it meanwhile; the object and its table are the
+        // loader's and stay as they are.
+        let (show, object, segments) = unsafe {
+            let object = &*object;
+            let segments = std::slice::from_raw_parts(object.dlpi_phdr, object.dlpi_phnum.into());
+            (&mut *show.cast::<Show<'_>>(), object, segments)
+        };
+        show(object.dlpi_addr as usize, segments);
+        0
     }
-    // The program comes first; this ends it.
-    1
+    let mut show: Show<'_> = &mut show;
+    // SAFETY: dl_iterate_phdr(3) calls back before it returns and hands its last argument on.
+    unsafe { libc::dl_iterate_phdr(Some(call), (&raw mut show).cast()) };
 }
 
 /// [`gather`] of the large pages that hold one of those segments in another file, where they lie as in the program's own;

@@ -1,6 +1,6 @@
 //! The pages that this process has written to, and a memory file of them.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
@@ -29,42 +29,27 @@ impl Part {
 /// What the loader made of the writable segments of the program and its libraries: pages that can be written to,
 /// and those that cannot any more (`PT_GNU_RELRO`).
 pub(crate) fn segments() -> Vec<Part> {
-    let mut found = Vec::<Part>::new();
-    // SAFETY: dl_iterate_phdr(3) calls back before it returns and hands its last argument on.
-    unsafe { libc::dl_iterate_phdr(Some(take_writable), (&raw mut found).cast()) };
-    found
-}
-
-unsafe extern "C" fn take_writable(
-    object: *mut libc::dl_phdr_info,
-    _bytes: usize,
-    found: *mut c_void,
-) -> c_int {
-    // SAFETY: the caller above gave `found`, and nobody else holds it meanwhile; the object and its table
-    // are the loader's and stay as they are.
-    let (found, object, segments) = unsafe {
-        let object = &*object;
-        let segments = std::slice::from_raw_parts(object.dlpi_phdr, object.dlpi_phnum.into());
-        (&mut *found.cast::<Vec<Part>>(), object, segments)
-    };
-    let pages = |segment: &libc::Elf64_Phdr| {
-        let start = (object.dlpi_addr + segment.p_vaddr) as usize;
-        (start, start + segment.p_memsz as usize)
-    };
-    let constant = segments.iter().find(|segment| segment.p_type == libc::PT_GNU_RELRO).map(pages);
-    // As the loader rounds it: what shares a page with others stays writable.
-    let constant = constant.map_or(0..0, |(start, end)| floor(start)..floor(end));
-    for segment in segments {
-        if segment.p_type == libc::PT_LOAD && segment.p_flags & libc::PF_W != 0 {
-            let (start, end) = pages(segment);
-            let (start, end) = (floor(start), end.next_multiple_of(PAGE_BYTES));
-            let apart = constant.end.clamp(start, end);
-            let read_only = Part { pages: start..apart, access: libc::PROT_READ };
-            let parts = [read_only, Part::writable(apart..end)];
-            found.extend(parts.into_iter().filter(|part| !part.pages.is_empty()));
+    let mut found = Vec::new();
+    text::each_object(|base, segments| {
+        let pages = |segment: &libc::Elf64_Phdr| {
+            let start = base + segment.p_vaddr as usize;
+            (start, start + segment.p_memsz as usize)
+        };
+        let constant = segments.iter().find(|segment| segment.p_type == libc::PT_GNU_RELRO);
+        // As the loader rounds it: what shares a page with others stays writable.
+        let constant_end = constant.map_or(0, |segment| floor(pages(segment).1));
+        for segment in segments {
+            if segment.p_type == libc::PT_LOAD && segment.p_flags & libc::PF_W != 0 {
+                let (start, end) = pages(segment);
+                let (start, end) = (floor(start), end.next_multiple_of(PAGE_BYTES));
+                let apart = constant_end.clamp(start, end);
+                let read_only = Part { pages: start..apart, access: libc::PROT_READ };
+                let parts = [read_only, Part::writable(apart..end)];
+                found.extend(parts.into_iter().filter(|part| !part.pages.is_empty()));
+            }
         }
-    }
-    0
+    });
+    found
 }
 
 fn place(address: usize) -> *mut u8 {
