@@ -117,6 +117,8 @@ impl Pass {
 
 impl Drop for Pass {
     fn drop(&mut self) {
+        // Whoever waits for that is the one who leaves, and would wake itself.
+        self.turned_away.close();
         let mut inside = self.gate.lock();
         inside.members.remove(&self.number);
         if inside.members.is_empty() {
@@ -127,7 +129,12 @@ impl Drop for Pass {
 
 #[cfg(test)]
 mod tests {
-    use std::future::{pending, ready};
+    use std::{
+        future::{pending, poll_fn, ready},
+        pin::pin,
+        sync::atomic::{AtomicUsize, Ordering},
+        task::{Context, Poll, Wake},
+    };
 
     use super::*;
 
@@ -144,6 +151,31 @@ mod tests {
         assert!(b.unwrap().while_inside(ready(Ok(()))).await.is_ok());
         assert!(none.unwrap().while_inside(ready(Ok(()))).await.is_ok());
         assert!(gate.lock().members.is_empty());
+    }
+
+    #[test]
+    fn who_leaves_is_not_woken() {
+        #[derive(Default)]
+        struct Woken(AtomicUsize);
+        impl Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let woken = Arc::new(Woken::default());
+        let waker = woken.clone().into();
+        let mut context = Context::from_waker(&waker);
+        let gate = Arc::new(Gate::default());
+        let mut looks = 0;
+        let work = poll_fn(|_| {
+            looks += 1;
+            if looks < 2 { Poll::Pending } else { Poll::Ready(Ok(())) }
+        });
+        let mut inside = pin!(gate.enter(None).unwrap().while_inside(work));
+        assert!(inside.as_mut().poll(&mut context).is_pending());
+        assert!(inside.as_mut().poll(&mut context).is_ready());
+        assert!(gate.lock().members.is_empty());
+        assert_eq!(woken.0.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test]
