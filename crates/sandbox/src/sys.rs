@@ -91,11 +91,11 @@ pub(crate) fn join_new_session_keyring() -> io::Result<()> {
 
 /// Asks for Landlock's version (`landlock_create_ruleset(2)`), for the error number if there is
 /// none.
-pub(crate) fn landlock_version(way: Way) -> io::Result<i32> {
+pub(crate) fn landlock_version() -> io::Result<i32> {
     const LANDLOCK_CREATE_RULESET_VERSION: usize = 1;
     let arguments = [0, 0, LANDLOCK_CREATE_RULESET_VERSION];
     // SAFETY: with this flag the kernel asks for a null pointer and a size of zero.
-    let version = unsafe { raw::call(way, libc::SYS_landlock_create_ruleset, arguments) }?;
+    let version = unsafe { raw::call(Way::Open, libc::SYS_landlock_create_ruleset, arguments) }?;
     Ok(version as i32)
 }
 

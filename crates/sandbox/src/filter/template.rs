@@ -4,9 +4,11 @@
 
 use libc as c;
 
-use super::When::Is;
+use super::When::{Is, With};
 use super::{Row, loading, row, waiting};
 use crate::sys;
+
+const BESIDE: u64 = (c::MAP_PRIVATE | c::MAP_FIXED_NOREPLACE) as u64;
 
 /// What copying itself takes.
 const COPYING: &[Row] = &[
@@ -23,6 +25,11 @@ const ROWS: &[Row] = &[
     row(c::SYS_getrandom, &[], "the pass of its copies"),
     row(c::SYS_memfd_create, &[], "what it has written to, as a file"),
     row(c::SYS_pwrite64, &[], "the same; bounded by RLIMIT_FSIZE"),
+    row(
+        c::SYS_mmap,
+        &[Is(2, c::PROT_READ as u64), With(3, BESIDE, 0)],
+        "the rest of a large page of that file, where nothing is",
+    ),
     row(c::SYS_madvise, &[Is(2, c::MADV_COLLAPSE as u64)], "the artifact in large pages"),
 ];
 

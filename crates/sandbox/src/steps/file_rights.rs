@@ -20,7 +20,7 @@ const NEWEST: ABI = ABI::V7;
 
 /// Denies every file, network and scope right that this kernel can deny.
 pub(crate) fn deny_everything() -> Step {
-    sys::landlock_version(Way::Open).during("landlock_create_ruleset")?;
+    sys::landlock_version().during("landlock_create_ruleset")?;
     let status = restrict().map_err(|_| Refusal { call: "landlock_restrict_self", errno: 0 })?;
     check(status != RulesetStatus::NotEnforced, "landlock_restrict_self")?;
     // Even the empty root may not be listed any more.
@@ -29,16 +29,9 @@ pub(crate) fn deny_everything() -> Step {
     check(root.err() == Some(Errno::ACCESS), "opening / fails with EACCES")
 }
 
-/// The first version of Landlock with scopes (Linux 6.12).
-const WITH_SCOPES: i32 = 6;
-
 /// Puts a job into a domain of its own, so that it can signal none but itself: jobs of a worker share a pid
-/// namespace, and the worker's domain.
+/// namespace, and the worker's domain. A kernel that knows no scopes (before Linux 6.12) refuses with E2BIG.
 pub(crate) fn scope_to_self(way: Way) -> Step {
-    let version = sys::landlock_version(way).during("landlock_create_ruleset")?;
-    if version < WITH_SCOPES {
-        return Err(Refusal { call: "a Landlock scope", errno: libc::ENOSYS });
-    }
     sys::landlock_scope_to_self(way).during("landlock_restrict_self with a scope")
 }
 

@@ -99,6 +99,10 @@ fn limit_by(way: Way, resource: Resource, most: u64) -> Step {
         done = exchange(Some(wanted));
     }
     done.during(call_name(resource))?;
+    if matches!(way, Way::Pass(_)) {
+        // A copy: that the kernel sets what it says it does, its template has seen.
+        return Ok(());
+    }
     let present = exchange(None).during(call_name(resource))?;
     check(present == (wanted, wanted), call_name(resource))
 }

@@ -3,8 +3,10 @@
 use std::ffi::c_int;
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr;
+
+use rustix::io::pwrite;
 
 use crate::job::WRITTEN_BYTES_MAX;
 use crate::memfd;
@@ -97,16 +99,42 @@ pub(crate) fn keep_in_file(
         }
         offset += pages.len();
     }
-    if large {
-        let _ = text::gather((file, 0), offset.next_multiple_of(LARGE_PAGE_BYTES), |_| true);
-    }
+    let large_bytes = offset.next_multiple_of(LARGE_PAGE_BYTES);
+    // It ends where a large page does.
+    let is_large = large
+        && pwrite(file, &[0], large_bytes as u64 - 1).is_ok()
+        && text::gather((file, 0), large_bytes, |_| true).is_ok();
     let mut offset = 0;
     for Part { pages, access } in parts() {
         // SAFETY: what is there afterwards is what was there before, as nobody has written to it since.
         unsafe { text::map(place(pages.start).cast(), pages.len(), *access, (file, offset)) }?;
+        if is_large && *access == libc::PROT_READ {
+            let _ = fill_large_page(pages, (file, offset));
+        }
         offset += pages.len();
     }
     Ok(())
+}
+
+/// Maps what is behind those pages in the file behind them in memory too, up to the end of their large page, if nothing is
+/// there: the kernel maps a large page in one piece only where all of it is mapped.
+fn fill_large_page(
+    Range { start, end }: &Range<usize>,
+    (file, offset): (BorrowedFd<'_>, usize),
+) -> io::Result<()> {
+    let large_end = end.next_multiple_of(LARGE_PAGE_BYTES);
+    if start % LARGE_PAGE_BYTES != offset % LARGE_PAGE_BYTES || large_end - start < LARGE_PAGE_BYTES
+    {
+        return Ok(());
+    }
+    let (bytes, offset) = (large_end - end, (offset + end - start) as libc::off_t);
+    let flags = libc::MAP_PRIVATE | libc::MAP_FIXED_NOREPLACE;
+    let (place, fd) = (place(*end).cast(), file.as_raw_fd());
+    // SAFETY: with this flag nothing that is mapped is replaced, and nobody has a reference to what is not.
+    match unsafe { libc::mmap(place, bytes, libc::PROT_READ, flags, fd, offset) } {
+        libc::MAP_FAILED => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
