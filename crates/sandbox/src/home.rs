@@ -1,9 +1,10 @@
-//! Where a job wakes.
+//! On which processors a worker and its jobs run.
 //!
-//! Called by the worker around what wakes a job. The kernel likes to wake a process where it last ran, which is the
-//! processor on which its template makes the next copy at that moment, while the worker's own has nothing to
-//! do as soon as the worker waits. A job that wakes beside its worker runs there at once, and no other
-//! processor has to be woken for it or for what it says.
+//! A call takes turns: its host, the worker, the job that is called, the worker, the host; none of them runs while another
+//! does. Beside it runs what nobody waits for: a template that makes the next copy, that copy until it is ready, and
+//! a job that ends. The kernel does not know the one from the other. Left alone it wakes a copy where its template
+//! runs, begins a new one where the call goes on, and has the worker wait behind a job that ends while another
+//! processor has nothing to do.
 
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -13,6 +14,9 @@ use crate::sys;
 
 /// The processors that a worker may use, and its jobs with it, where they can be told: on machines with at most
 /// [`CpuSet::MAX_CPU`].
+///
+/// Where the kernel refuses to have a process on some of them (`sched_setaffinity(2)`), it runs where the kernel likes: nothing
+/// depends on the place but time.
 #[derive(Clone, Copy, Debug)]
 pub struct Home(Option<CpuSet>);
 
@@ -22,19 +26,42 @@ impl Home {
         Self(sched_getaffinity(None).ok())
     }
 
-    /// Does what wakes this job, which sleeps, and has it wake on the processor that the caller runs on. From
-    /// then on the kernel may move it as before (`sched_setaffinity(2)`).
-    ///
-    /// Where the kernel refuses, the job wakes where the kernel likes: nothing depends on the place but time.
-    pub fn wake_here<T>(&self, job: &Child, wake: impl FnOnce() -> T) -> T {
-        let pid = Pid::from_raw(job.pid);
-        let (Some(everywhere), Some(here)) = (&self.0, sys::processor()) else { return wake() };
-        let is_held = sched_setaffinity(pid, &only(here)).is_ok();
-        let woken = wake();
-        if is_held {
-            let _ = sched_setaffinity(pid, everywhere);
+    /// The one on which the caller runs now.
+    pub fn processor(&self) -> Option<usize> {
+        sys::processor()
+    }
+
+    /// Has a job that sleeps wake on the caller's processor.
+    pub fn keep_here(&self, job: &Child) {
+        if let (Some(_), Some(here)) = (&self.0, self.processor()) {
+            let _ = sched_setaffinity(Pid::from_raw(job.pid), &only(here));
         }
-        woken
+    }
+
+    /// Has a job wake, and the copies that it makes begin, on any other than the caller's.
+    pub fn send_away(&self, job: &Child) {
+        if let (Some(everywhere), Some(here)) = (&self.0, self.processor()) {
+            let mut elsewhere = *everywhere;
+            elsewhere.unset(here);
+            let _ = sched_setaffinity(Pid::from_raw(job.pid), &elsewhere);
+        }
+    }
+
+    /// Has a job run anywhere again.
+    pub fn let_roam(&self, job: &Child) {
+        if let Some(everywhere) = &self.0 {
+            let _ = sched_setaffinity(Pid::from_raw(job.pid), everywhere);
+        }
+    }
+
+    /// Moves the caller to this processor, if it is one of them. The kernel may move it back at any time.
+    pub fn go_to(&self, processor: usize) {
+        if let Some(everywhere) =
+            self.0.filter(|set| processor < CpuSet::MAX_CPU && set.is_set(processor))
+        {
+            let _ = sched_setaffinity(None, &only(processor));
+            let _ = sched_setaffinity(None, &everywhere);
+        }
     }
 }
 

@@ -292,7 +292,7 @@ pub(crate) struct Reaped {
 
 /// Waits for the child to end and reaps it. The raw call, because it alone takes a pidfd and
 /// gives the resource usage.
-pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> io::Result<Reaped> {
+pub(crate) fn reap(pidfd: BorrowedFd<'_>, options: libc::c_int) -> io::Result<Reaped> {
     // SAFETY: all zeros is a valid siginfo and a valid rusage.
     let (mut ended, mut usage): (libc::siginfo_t, libc::rusage) =
         unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
@@ -304,7 +304,7 @@ pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> io::Result<Reaped> {
                 libc::P_PIDFD,
                 pidfd.as_raw_fd(),
                 &raw mut ended,
-                libc::WEXITED,
+                libc::WEXITED | options,
                 &raw mut usage,
             )
         };

@@ -85,7 +85,7 @@ pub struct Ended {
 /// # Errors
 /// As `waitid(2)`.
 pub fn reap(job: Child) -> io::Result<Ended> {
-    let reaped = sys::reap(job.pidfd.as_fd())?;
+    let reaped = sys::reap(job.pidfd.as_fd(), 0)?;
     let usage = reaped.usage;
     Ok(Ended {
         end: match reaped.code {
@@ -98,6 +98,27 @@ pub fn reap(job: Child) -> io::Result<Ended> {
         minor_faults: usage.ru_minflt.unsigned_abs(),
         major_faults: usage.ru_majflt.unsigned_abs(),
     })
+}
+
+/// What became of a job that was to be reaped.
+#[derive(Debug)]
+pub enum Unless {
+    /// It is reaped.
+    Reaped,
+    /// It has not ended.
+    Runs(Child),
+}
+
+/// Reaps the job if it has ended, and waits for nothing.
+///
+/// # Errors
+/// As `waitid(2)`.
+pub fn reap_unless_it_runs(job: Child) -> io::Result<Unless> {
+    // Of one that has not ended the kernel says nothing.
+    match sys::reap(job.pidfd.as_fd(), libc::WNOHANG)?.code {
+        0 => Ok(Unless::Runs(job)),
+        _ => Ok(Unless::Reaped),
+    }
 }
 
 /// Reaps one child that has ended and is none of these, if there is one: a copy of a template of which the

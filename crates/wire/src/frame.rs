@@ -40,7 +40,10 @@ pub enum ToWorker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Wake {
     /// On the worker's. Another then makes the next job meanwhile.
-    BesideWorker,
+    BesideWorker {
+        /// The processor from which the host calls.
+        caller: u16,
+    },
     /// Where the kernel likes.
     Anywhere,
 }

@@ -49,6 +49,7 @@ mod input;
 mod job;
 mod layers;
 mod native;
+mod placing;
 mod program;
 mod serve;
 mod standby;

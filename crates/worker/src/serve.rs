@@ -7,8 +7,7 @@ use std::{
 
 use lazaret_engine::Engine;
 use lazaret_sandbox::{
-    fork::{Forked, fork_job},
-    home::Home,
+    fork::{Child, Forked, fork_job},
     job::JobKind,
     memfd,
     text::LargeText,
@@ -19,7 +18,7 @@ use lazaret_wire::{
     evidence::{Output, Reply},
     frame::{
         Ending, FromWorker, NotStarted, OUTPUT_INLINE_BYTES_MAX, Readiness, StartStep, ToWorker,
-        Wake, decode, encode,
+        decode, encode,
     },
     greeting::Role,
     work::{Execute, Given, Load, Order, Work},
@@ -30,6 +29,7 @@ use crate::{
     host_link::HostLink,
     job,
     native::Native,
+    placing::Placing,
     standby::Standby,
     template::Template,
     watch::{self, Begin, HostSays, Job, Leaving, Seen},
@@ -46,7 +46,7 @@ pub(crate) struct Worker {
     /// Only an attack has one.
     pub(crate) native: Option<Native>,
     pub(crate) jail: WorkerJail,
-    pub(crate) home: Home,
+    pub(crate) placing: Placing,
     /// What its jobs run from, if it is there.
     pub(crate) text: Option<LargeText>,
     /// Jobs that are forked, confined, and wait for their work.
@@ -76,9 +76,11 @@ impl Worker {
             let Some(received) = self.host.receive()? else { return Ok(()) };
             match decode(&received.frame).map_err(io::Error::other)? {
                 ToWorker::Run { number, work, wake } => {
-                    let (answer, memfd) = self.run(number, (work, wake), received.descriptors)?;
+                    self.placing.note(wake);
+                    let (answer, memfd) = self.run(number, work, received.descriptors)?;
                     self.send(&answer, memfd)?;
                     self.let_go()?;
+                    self.placing.follow_host();
                     // The host has its answer, and no job is there yet that many copies will be made of. One that
                     // cannot be had is not tried again.
                     if self.role == Role::Prepare || self.standby.expects_copies() {
@@ -106,10 +108,10 @@ impl Worker {
     fn run(
         &mut self,
         number: u64,
-        (work, wake): (Work, Wake),
+        work: Work,
         descriptors: Vec<OwnedFd>,
     ) -> io::Result<(FromWorker, Option<OwnedFd>)> {
-        let handed_over = match self.hand_over(&work, wake, descriptors) {
+        let handed_over = match self.hand_over(&work, descriptors) {
             Ok(handed_over) => handed_over,
             Err(Failed(step, error)) => {
                 let errno = error.raw_os_error().unwrap_or(0);
@@ -124,7 +126,8 @@ impl Worker {
         let mut ask_host = || asked_to_withdraw(host);
         let host = (host.as_fd(), &mut ask_host as _);
         let ends = self.jail.ends();
-        let (seen, leaving) = watch::until_ended(job, work.limits(), begin, host, ends)?;
+        let runs_long = &|job: &Child| self.placing.of_long_running(job);
+        let (seen, leaving) = watch::until_ended(job, work.limits(), begin, host, ends, runs_long)?;
         self.leaving = leaving;
         let (ending, memfd) = packed(seen, artifact)?;
         Ok((FromWorker { number, readiness, ending }, memfd))
@@ -133,6 +136,8 @@ impl Worker {
     /// Lets a job end that has asked, now that nobody waits for it.
     fn let_go(&mut self) -> io::Result<()> {
         let Some(Leaving { child, asking }) = self.leaving.take() else { return Ok(()) };
+        let _ = self.standby.reap_those_that_left();
+        self.placing.of_ending(&child, self.standby.leaving());
         if let Some(ends) = self.jail.ends() {
             ends.let_go(asking);
         }
@@ -140,12 +145,7 @@ impl Worker {
     }
 
     /// Gives the work to a job. From here on the job holds it.
-    fn hand_over(
-        &mut self,
-        work: &Work,
-        wake: Wake,
-        descriptors: Vec<OwnedFd>,
-    ) -> Result<HandedOver, Failed> {
+    fn hand_over(&mut self, work: &Work, descriptors: Vec<OwnedFd>) -> Result<HandedOver, Failed> {
         if descriptors.len() != work.descriptors_from_host() {
             return Err(Failed(StartStep::Descriptors, io::ErrorKind::InvalidInput.into()));
         }
@@ -166,7 +166,7 @@ impl Worker {
         };
         if let (Work::Execute(execute), Some(load)) = (work, self.standby.must_load(work)) {
             let template = self.fork_template(load, descriptors[0].as_fd())?;
-            self.standby.keep_template_for(execute, template).map_err(watching)?;
+            self.standby.keep_template_for(execute, template, &self.placing).map_err(watching)?;
         }
         let attached: Vec<_> = descriptors.iter().chain(&artifact).map(AsFd::as_fd).collect();
         let order = Order::Work(work.clone());
@@ -181,13 +181,11 @@ impl Worker {
             // All clocks are read before the job wakes, because it may run before we do again. What it
             // has used for its own jail is not the guest's.
             let begin = Begin::now(&job);
-            let give = || hand_over::give(job.channel.as_fd(), &order, attached);
-            let given = match (wake, readiness) {
-                (Wake::BesideWorker, Readiness::Loaded) => self.home.wake_here(&job.child, give),
-                // Behind another hand-over comes a fork, beside which this job had better run elsewhere.
-                _ => give(),
-            };
-            match given {
+            // Behind another hand-over comes a fork, beside which the job had better run elsewhere.
+            if readiness == Readiness::Loaded {
+                self.placing.of_called(&job);
+            }
+            match hand_over::give(job.channel.as_fd(), &order, attached) {
                 Ok(()) => break (job, begin, readiness),
                 // A job that died while it held nothing harms nobody; the next one is fresh.
                 Err(error) if is_gone(&error) && tries < HAND_OVERS_MAX => {
@@ -215,7 +213,7 @@ impl Worker {
         if lacks_idle && let Ok(job) = self.fork(self.kind()) {
             self.standby.keep_idle(job);
         }
-        let ordered = self.standby.order_copies();
+        let ordered = self.standby.order_copies(&self.placing);
         let may_load = self.text.as_ref().is_none_or(LargeText::is_ready);
         let Some((load, artifact)) = self.standby.lacks_template().filter(|_| may_load) else {
             return lacks_idle || ordered;
@@ -223,7 +221,7 @@ impl Worker {
         if let Ok(artifact) = artifact.try_clone_to_owned()
             && let Ok(template) = self.fork_template(load, artifact.as_fd())
         {
-            let _ = self.standby.keep_template(template);
+            let _ = self.standby.keep_template(template, &self.placing);
         }
         true
     }
@@ -245,7 +243,7 @@ impl Worker {
         let (ours, theirs) =
             hand_over::channel().map_err(|error| Failed(StartStep::SocketPair, error))?;
         match fork_job(&self.jail).map_err(|error| Failed(StartStep::Fork, error))? {
-            Forked::Worker(child) => Ok(Job { child, channel: ours, announced: 0 }),
+            Forked::Worker(child) => Ok(Job { child, channel: ours, announced: 0, is_away: false }),
             Forked::Job(start) => {
                 // One that cannot runs from where it is.
                 let _ = self.text.as_ref().map(LargeText::map);

@@ -9,7 +9,7 @@ use std::{
 
 use lazaret_sandbox::{
     fork::Child,
-    watch::{reap, reap_stranger},
+    watch::{Unless, reap, reap_stranger, reap_unless_it_runs},
 };
 use lazaret_wire::{
     frame::Readiness,
@@ -19,6 +19,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{
     calls::{Call, Calls},
+    placing::Placing,
     template::{COPIES_MAX, Template, copy_for},
     watch::{self, Job},
 };
@@ -43,7 +44,7 @@ const STRANGER_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 const HOST_ALONE: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
 /// Jobs that are ending while another runs: they hold their memory until they are gone. With one more the worker waits for
 /// the first.
-const LEAVING_MAX: usize = 1;
+const LEAVING_MAX: usize = 3;
 
 /// What waits in a worker.
 pub(crate) struct Standby {
@@ -278,9 +279,17 @@ impl Standby {
 
     /// Reaps what has ended of that.
     pub(crate) fn reap_those_that_left(&mut self) -> io::Result<()> {
-        self.leaving
-            .extract_if(.., |job| watch::has_ended(job))
-            .try_for_each(|job| reap(job).map(drop))
+        for job in std::mem::take(&mut self.leaving) {
+            if let Unless::Runs(job) = reap_unless_it_runs(job)? {
+                self.leaving.push(job);
+            }
+        }
+        Ok(())
+    }
+
+    /// How many those are.
+    pub(crate) fn leaving(&self) -> usize {
+        self.leaving.len()
     }
 
     /// Whether the job for anything is missing.
@@ -293,11 +302,11 @@ impl Standby {
     }
 
     /// Has the template of the last call make copies, if there is one that lacks some, and says whether it had.
-    pub(crate) fn order_copies(&mut self) -> bool {
+    pub(crate) fn order_copies(&mut self, placing: &Placing) -> bool {
         let Some((last, is_again)) = self.calls.last() else { return false };
         let count = if is_again { COPIES_MAX } else { 1 };
         let first = self.templates.first_mut().filter(|(_, call)| call.is_of_same_as(last));
-        first.is_some_and(|(template, _)| template.order(&self.likely, count))
+        first.is_some_and(|(template, _)| template.order(&self.likely, count, placing))
     }
 
     /// Whether a template is to be expected, if there is none yet.
@@ -326,10 +335,14 @@ impl Standby {
     }
 
     /// A template that was told to load what [`lacks_template`](Self::lacks_template) gave.
-    pub(crate) fn keep_template(&mut self, template: Template) -> io::Result<()> {
+    pub(crate) fn keep_template(
+        &mut self,
+        template: Template,
+        placing: &Placing,
+    ) -> io::Result<()> {
         if let Some((call, _)) = self.calls.last() {
             self.templates.insert(0, (template, call.clone()));
-            self.order_copies();
+            self.order_copies(placing);
         }
         self.keep_templates(TEMPLATES_MAX)
     }
@@ -339,9 +352,10 @@ impl Standby {
         &mut self,
         execute: &Execute,
         mut template: Template,
+        placing: &Placing,
     ) -> io::Result<()> {
         self.keep_templates(0)?;
-        template.order(&copy_for(execute), 1);
+        template.order(&copy_for(execute), 1, placing);
         self.templates.push((template, Call::of(execute)));
         Ok(())
     }

@@ -31,6 +31,7 @@ use crate::{
     job,
     layers::{CanaryWord, missing_layer},
     native::Trial,
+    placing::Placing,
     serve::Worker,
     standby::{Copies, Standby, Terms},
     watch::{self, Begin, Job, Seen},
@@ -109,9 +110,12 @@ fn prepare_to_serve(
     };
     match ready() {
         Ok((engine, jail, home, layers)) => {
-            let (role, leaving) = (start.role, None);
+            let (role, leaving, placing) = (start.role, None, Placing::new(home));
             let standby = Standby::new(Terms { copies, one_artifact: jail.jobs_share_a_limit() });
-            Ok((Worker { host, role, engine, native, jail, home, text, standby, leaving }, layers))
+            Ok((
+                Worker { host, role, engine, native, jail, placing, text, standby, leaving },
+                layers,
+            ))
         }
         Err(hello) => Err((host, hello)),
     }
@@ -164,11 +168,12 @@ fn run_canary(jail: &WorkerJail, role: Role, host: &HostLink) -> Result<Seen, He
         Forked::Worker(child) => child,
         Forked::Job(start) => job::run_canary(start, theirs, role),
     };
-    let job = Job { child, channel: ours, announced: 0 };
+    let job = Job { child, channel: ours, announced: 0, is_away: false };
     let begin = Begin::now(&job);
     let mut ask_host = || Err(io::ErrorKind::ConnectionReset.into());
     let host = (host.as_fd(), &mut ask_host as _);
-    let (seen, _) = watch::until_ended(job, &CANARY_LIMITS, begin, host, None).map_err(broken)?;
+    let (seen, _) =
+        watch::until_ended(job, &CANARY_LIMITS, begin, host, None, &|_| ()).map_err(broken)?;
     Ok(seen)
 }
 

@@ -20,6 +20,7 @@ use rustix::{
 
 use crate::{
     hand_over,
+    placing::Placing,
     watch::{self, Job},
 };
 
@@ -40,6 +41,10 @@ pub(crate) struct Template {
     has_loaded: bool,
     /// Whether a copy may have died before it said who it is.
     unheard: bool,
+    /// The processor that it is kept off.
+    kept_off: Option<usize>,
+    /// How many of its copies, counted from the first, may be kept off one.
+    copies_away: usize,
 }
 
 /// How far a copy is, and how it waits.
@@ -56,16 +61,23 @@ impl Template {
         let (is_shut, copies) = (load.shut, VecDeque::with_capacity(COPIES_MAX));
         let artifact_bytes = fstat(artifact).map_or(0, |artifact| artifact.st_size.unsigned_abs());
         match hand_over::give(job.channel.as_fd(), &Order::Load(load), &[artifact]) {
-            Ok(()) => {
-                Ok(Self { job, copies, artifact_bytes, is_shut, has_loaded: false, unheard: false })
-            }
+            Ok(()) => Ok(Self {
+                job,
+                copies,
+                artifact_bytes,
+                is_shut,
+                has_loaded: false,
+                unheard: false,
+                kept_off: None,
+                copies_away: 0,
+            }),
             Err(_) => Err(job),
         }
     }
 
     /// Sees to it that so many copies wait or are made, [`COPIES_MAX`] at most, and says whether that took an order. Those
     /// that cannot be ordered now are ordered the next time.
-    pub(crate) fn order(&mut self, likely: &Copy, count: usize) -> bool {
+    pub(crate) fn order(&mut self, likely: &Copy, count: usize, placing: &Placing) -> bool {
         let how = match (self.is_shut, likely) {
             (false, _) => &Copy::Open,
             (true, Copy::Shut(_)) => likely,
@@ -73,6 +85,9 @@ impl Template {
             (true, Copy::Open) => return false,
         };
         let lacking = count.min(COPIES_MAX).saturating_sub(self.copies.len());
+        if lacking > 0 {
+            self.kept_off = placing.of_template(&self.job.child, self.kept_off);
+        }
         (0..lacking).for_each(|_| self.order_one(how));
         lacking > 0
     }
@@ -83,6 +98,9 @@ impl Template {
             && hand_over::give(self.job.channel.as_fd(), &order, &[theirs.as_fd()]).is_ok()
         {
             self.copies.push_back(Next::Ordered(how.clone(), ours));
+            if self.kept_off.is_some() {
+                self.copies_away = self.copies.len();
+            }
         }
     }
 
@@ -93,6 +111,7 @@ impl Template {
         while self.copies.front().is_some_and(is_unfit) {
             self.wait(patience);
             if let Some(next) = self.copies.pop_front_if(|next| is_unfit(next)) {
+                self.copies_away = self.copies_away.saturating_sub(1);
                 self.discard(next).ok()?;
             }
         }
@@ -101,7 +120,11 @@ impl Template {
         }
         self.wait(patience);
         match self.copies.pop_front()? {
-            Next::Ready(_, job) => Some(job),
+            Next::Ready(_, job) => {
+                let is_away = self.copies_away > 0;
+                self.copies_away = self.copies_away.saturating_sub(1);
+                Some(Job { is_away, ..job })
+            }
             ordered => {
                 self.copies.push_front(ordered);
                 None
@@ -227,7 +250,8 @@ impl Next {
             announced => announced.ok().flatten(),
         };
         let child = Child::open(announced?).ok()?;
-        let job = Job { child, channel, announced: hand_over::ANNOUNCEMENT_BYTES };
+        let announced = hand_over::ANNOUNCEMENT_BYTES;
+        let job = Job { child, channel, announced, is_away: false };
         Some(Next::Ready(how, job))
     }
 }

@@ -33,6 +33,8 @@ pub(crate) struct Job {
     pub(crate) channel: OwnedFd,
     /// Bytes that it said before it had its work, and that are still in the channel.
     pub(crate) announced: usize,
+    /// Whether it may be kept off the worker's processor.
+    pub(crate) is_away: bool,
 }
 
 /// The clocks at the moment before a job is handed its work.
@@ -71,13 +73,15 @@ pub(crate) struct Leaving {
 }
 
 /// Watches a job that was just handed its work until it is reaped or, where `ends` are heard, asks to end. `host` is
-/// asked whenever the host's socket becomes readable; its error means that the host is gone.
+/// asked whenever the host's socket becomes readable; its error means that the host is gone. A job that has not
+/// ended soon `runs_long`, once.
 pub(crate) fn until_ended(
     job: Job,
     limits: &Limits,
     begin: Begin,
     host: (BorrowedFd<'_>, &mut dyn FnMut() -> io::Result<HostSays>),
     ends: Option<&Ends>,
+    runs_long: &dyn Fn(&Child),
 ) -> io::Result<(Seen, Option<Leaving>)> {
     let wall_limit = Duration::from_micros(limits.wall_micros);
     let cpu_limit = Duration::from_micros(limits.cpu_micros);
@@ -89,7 +93,10 @@ pub(crate) fn until_ended(
         let elapsed = begin.wall.elapsed();
         let left = wall_limit.saturating_sub(elapsed);
         let quiet = QUIET.saturating_sub(elapsed);
-        stream.is_heard |= quiet.is_zero();
+        if quiet.is_zero() && !stream.is_heard {
+            stream.is_heard = true;
+            runs_long(&job.child);
+        }
         // One that is being killed is waited for as long as it takes.
         let until_limit = stop.is_none().then(|| left.min(cpu_limit.patience()));
         let until_heard = (!quiet.is_zero()).then_some(quiet);

@@ -13,6 +13,7 @@ use lazaret_wire::{
     frame::Wake,
     work::{TEMPLATES_MAX, Work},
 };
+use rustix::thread::sched_getcpu;
 use tokio::sync::oneshot;
 
 use super::{
@@ -236,7 +237,8 @@ fn wake(running: usize) -> Wake {
     let processors =
         *PROCESSORS.get_or_init(|| thread::available_parallelism().map_or(1, usize::from));
     match 2 * running <= processors {
-        true => Wake::BesideWorker,
+        // One whose number is no number of a processor is as good as none.
+        true => Wake::BesideWorker { caller: sched_getcpu().try_into().unwrap_or(u16::MAX) },
         false => Wake::Anywhere,
     }
 }
