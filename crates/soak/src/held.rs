@@ -30,8 +30,8 @@ impl Process {
     }
 }
 
-/// Templates of a worker and their copies (`lazaret_wire::work::TEMPLATES_MAX`, and two each).
-const EXPECTING_MAX: usize = 32 * 3;
+/// Templates of a worker and their copies (`lazaret_wire::work::TEMPLATES_MAX`, and four each).
+const EXPECTING_MAX: usize = 32 * 5;
 
 /// What is held at one moment.
 #[derive(Clone, Debug)]

@@ -17,9 +17,9 @@ use super::{
 };
 use crate::judge::OomKill;
 
-/// Processes in the jobs' group: the job, one that waits for any work, a template and its two copies, one that is ending,
+/// Processes in the jobs' group: the job, one that waits for any work, a template and its four copies, four that are ending,
 /// and a template and its copies before while the kernel puts those away.
-const JOB_PROCESSES_MAX: &str = "12";
+const JOB_PROCESSES_MAX: &str = "20";
 /// What a job takes that its own limit (`RLIMIT_DATA`) does not count and that is not the guest's:
 /// its stack, page tables, the program's own pages, buffers of the kernel. That limit is met first.
 const JOB_OVERHEAD_BYTES: u64 = 128 << 20;
