@@ -31,6 +31,12 @@ fn me() -> i32 {
     std::process::id() as i32
 }
 
+/// Workers that call, and their jobs.
+fn execute_processes() -> usize {
+    let is_of_execute = |process: &&Process| process.name.starts_with("lazaret-execute");
+    descendants(me()).iter().filter(is_of_execute).count()
+}
+
 type Answer = Result<lazaret::Answer<Validated>, Fault>;
 
 fn call(host: &Host, code: &Code, settings: Settings) -> JoinHandle<Answer> {
@@ -93,6 +99,9 @@ async fn a_call_goes_to_the_idle_worker_that_has_its_artifact_loaded() {
     host.withdraw(&[Group([1; 32])]);
     assert!(matches!(busy.await.unwrap(), Err(Fault::Withdrawn)));
     until("an idle host", || (host.calls().running == 0).then_some(())).await;
+    // Of each worker itself, the job for anything, and a template with its copies.
+    let all = 2 * (3 + COPIES_MAX);
+    until("all copies", || (execute_processes() >= all).then_some(())).await;
     // The worker used last has loaded the first, or nothing.
     let loaded = || sample(&host, r#"lazaret_jobs_total{role="execute",from="loaded"}"#);
     let before = loaded();
@@ -137,12 +146,11 @@ async fn so_many_artifacts_are_kept_loaded_and_no_more() {
             returned(&host.validate(&code, block(), &Settings::default()).await.unwrap());
         }
     }
-    let is_of_execute = |process: &&Process| process.name.starts_with("lazaret-execute");
-    let jobs = || descendants(me()).iter().filter(is_of_execute).count();
     // The worker, the keeper of its jobs, the job for anything, and templates with their copies.
     let most = 3 + TEMPLATES_MAX * (1 + COPIES_MAX);
-    until("no more jobs than may wait", || (jobs() <= most).then_some(())).await;
-    assert!(jobs() > TEMPLATES_MAX, "{} templates and copies", jobs());
+    until("no more jobs than may wait", || (execute_processes() <= most).then_some(())).await;
+    let jobs = execute_processes();
+    assert!(jobs > TEMPLATES_MAX, "{jobs} templates and copies");
     let again = host.validate(&trivial(0), block(), &Settings::default()).await.unwrap();
     returned(&again);
 }
