@@ -279,9 +279,11 @@ impl Standby {
 
     /// Reaps what has ended of that.
     pub(crate) fn reap_those_that_left(&mut self) -> io::Result<()> {
-        for job in std::mem::take(&mut self.leaving) {
-            if let Unless::Runs(job) = reap_unless_it_runs(job)? {
-                self.leaving.push(job);
+        let mut place = 0;
+        while place < self.leaving.len() {
+            if let Unless::Runs(job) = reap_unless_it_runs(self.leaving.remove(place))? {
+                self.leaving.insert(place, job);
+                place += 1;
             }
         }
         Ok(())
