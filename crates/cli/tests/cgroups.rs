@@ -332,7 +332,7 @@ async fn a_job_beyond_its_groups_memory_is_told_from_one_that_was_killed() {
     let jobs = place.path("").join(group_of(&job, &place));
     let limit = |name| fs::read_to_string(jobs.join(name)).unwrap().trim().to_owned();
     assert!(limit("memory.max").parse::<u64>().is_ok() && limit("memory.oom.group") == "1");
-    assert_eq!(limit("pids.max"), "12");
+    assert_eq!(limit("pids.max"), "20");
     // Far below what it holds; what is written does not count until the next job.
     let _ = fs::write(jobs.join("memory.max"), "4194304");
     assert_eq!(running.await.unwrap(), Verdict::Inconclusive(Doubt::OutOfMemory));

@@ -150,7 +150,8 @@ mod tests {
         memory.limit(1 << 30).unwrap();
         let written = |name| fs::read_to_string(jobs.file(name)).unwrap();
         assert_eq!(written("memory.max"), ((1 << 30) + JOB_OVERHEAD_BYTES).to_string());
-        assert_eq!((written("memory.oom.group"), written("pids.max")), ("1".into(), "12".into()));
+        assert_eq!(written("memory.oom.group"), "1");
+        assert_eq!(written("pids.max"), JOB_PROCESSES_MAX);
         assert_eq!(memory.oom_kill(), OomKill::None, "counted before this job");
         fs::write(jobs.file("memory.events"), "oom 4\noom_kill 4\n").unwrap();
         assert_eq!(memory.oom_kill(), OomKill::OwnLimit);
