@@ -299,7 +299,8 @@ async fn until_returned(host: &Host, code: &Code) -> lazaret::Answer<Validated> 
 async fn what_makes_the_next_jobs_is_kept_off_the_processor_of_a_call_and_a_long_call_is_on_any() {
     let _alone = ALONE.lock().await;
     let all = processors("self").unwrap();
-    if !all.contains([',', '-']) {
+    // As the host counts them, which is fewer under a quota.
+    if std::thread::available_parallelism().is_ok_and(|count| count.get() < 2) {
         return skipped(1, "two processors: this process may use one");
     }
     let cache = tempfile::tempdir().unwrap();

@@ -2,7 +2,7 @@
 //!
 //! As long as a call has two processors to itself, one is for those that take turns: the host, the worker, the job that is
 //! called. The template, the copies that it makes and the jobs that end are kept off that one. The worker goes where its host calls from,
-//! since to wake a process on another processor takes five times as long as on the same. Where more calls run than that,
+//! since to wake a process on another processor takes several times as long as on the same. Where more calls run than that,
 //! the kernel places them all.
 
 use lazaret_sandbox::{fork::Child, home::Home};

@@ -136,6 +136,7 @@ impl Worker {
     /// Lets a job end that has asked, now that nobody waits for it.
     fn let_go(&mut self) -> io::Result<()> {
         let Some(Leaving { child, asking }) = self.leaving.take() else { return Ok(()) };
+        // Tried again when one of them is readable.
         let _ = self.standby.reap_those_that_left();
         self.placing.of_ending(&child, self.standby.leaving());
         if let Some(ends) = self.jail.ends() {
@@ -207,8 +208,6 @@ impl Worker {
     /// Sees to it that jobs wait, and says whether it made any. What fails here is tried again, and reported,
     /// when work is there.
     fn refill(&mut self) -> bool {
-        // Tried again when one of them is readable.
-        let _ = self.standby.reap_those_that_left();
         let lacks_idle = self.standby.lacks_idle();
         if lacks_idle && let Ok(job) = self.fork(self.kind()) {
             self.standby.keep_idle(job);

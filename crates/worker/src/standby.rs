@@ -44,7 +44,7 @@ const STRANGER_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 const HOST_ALONE: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
 /// Jobs that are ending while another runs: they hold their memory until they are gone. With one more the worker waits for
 /// the first.
-const LEAVING_MAX: usize = 3;
+pub(crate) const LEAVING_MAX: usize = 3;
 
 /// What waits in a worker.
 pub(crate) struct Standby {

@@ -26,7 +26,7 @@ use crate::{
 
 /// Copies that wait for a call, or are made, at most. With one, the next call has to wait until it is made; with two it
 /// is made while there is still one; with four the first calls after a pause need none that is made by a template that has slept,
-/// which takes three times as long, nor does one call have to wait because the kernel had to do something else meanwhile.
+/// which takes several times as long, nor does one call have to wait because the kernel had to do something else meanwhile.
 pub(crate) const COPIES_MAX: usize = 4;
 
 /// A template and the copies that wait for the next calls.

@@ -4,7 +4,7 @@
 
 use libc as c;
 
-use super::When::{Is, With};
+use super::When::Is;
 use super::{Row, loading, row, waiting};
 use crate::sys;
 
@@ -27,7 +27,7 @@ const ROWS: &[Row] = &[
     row(c::SYS_pwrite64, &[], "the same; bounded by RLIMIT_FSIZE"),
     row(
         c::SYS_mmap,
-        &[Is(2, c::PROT_READ as u64), With(3, BESIDE, 0)],
+        &[Is(2, c::PROT_READ as u64), Is(3, BESIDE)],
         "the rest of a large page of that file, where nothing is",
     ),
     row(c::SYS_madvise, &[Is(2, c::MADV_COLLAPSE as u64)], "the artifact in large pages"),

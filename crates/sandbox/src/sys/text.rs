@@ -110,7 +110,7 @@ pub(crate) fn gather(
     let place = reserved.map_addr(|address| address.next_multiple_of(LARGE_PAGE_BYTES));
     // SAFETY: nothing but the reservation is where this is mapped and unmapped, and nobody has a reference into it.
     unsafe {
-        let mapped = map(place.cast(), bytes, libc::PROT_READ, (file, offset));
+        let mapped = map((place.cast(), libc::MAP_FIXED), bytes, libc::PROT_READ, (file, offset));
         let gathered = mapped.and_then(|()| match are_right(place) {
             true => zero_or_errno(libc::madvise(place.cast(), bytes, libc::MADV_COLLAPSE)),
             false => Err(io::ErrorKind::InvalidData.into()),
@@ -125,20 +125,23 @@ pub(crate) fn map_over(segment: &Segment, file: BorrowedFd<'_>) -> io::Result<()
     let place = ptr::with_exposed_provenance_mut(segment.pages.start);
     // SAFETY: what is there afterwards is what was there before, as `gather` has compared; up to the next large page nothing
     // is behind it in a program that was linked so, and `large_bytes` refuses any other.
-    unsafe { map(place, segment.large_bytes()?, segment.access, (file, segment.offset)) }
+    unsafe {
+        let place = (place, libc::MAP_FIXED);
+        map(place, segment.large_bytes()?, segment.access, (file, segment.offset))
+    }
 }
 
-/// `mmap(2)` of a part of a file, private, in a place of one's choice.
+/// `mmap(2)` of a part of a file, private, in a place of one's choice: MAP_FIXED, or MAP_FIXED_NOREPLACE.
 ///
 /// # Safety
-/// As `mmap(2)` with MAP_FIXED.
+/// As `mmap(2)` with that flag.
 pub(super) unsafe fn map(
-    place: *mut c_void,
+    (place, fixed): (*mut c_void, c_int),
     bytes: usize,
     access: c_int,
     (file, offset): (BorrowedFd<'_>, usize),
 ) -> io::Result<()> {
-    let flags = libc::MAP_PRIVATE | libc::MAP_FIXED;
+    let flags = libc::MAP_PRIVATE | fixed;
     let (fd, offset) = (file.as_raw_fd(), offset as libc::off_t);
     // SAFETY: the caller's promise.
     match unsafe { libc::mmap(place, bytes, access, flags, fd, offset) } {

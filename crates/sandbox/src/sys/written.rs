@@ -100,14 +100,17 @@ pub(crate) fn keep_in_file(
         offset += pages.len();
     }
     let large_bytes = offset.next_multiple_of(LARGE_PAGE_BYTES);
-    // It ends where a large page does.
+    // It is to end where a large page does; if what was written does not, a zero there makes it.
     let is_large = large
-        && pwrite(file, &[0], large_bytes as u64 - 1).is_ok()
+        && (offset == large_bytes || pwrite(file, &[0], large_bytes as u64 - 1).is_ok())
         && text::gather((file, 0), large_bytes, |_| true).is_ok();
     let mut offset = 0;
     for Part { pages, access } in parts() {
         // SAFETY: what is there afterwards is what was there before, as nobody has written to it since.
-        unsafe { text::map(place(pages.start).cast(), pages.len(), *access, (file, offset)) }?;
+        unsafe {
+            let start = place(pages.start).cast();
+            text::map((start, libc::MAP_FIXED), pages.len(), *access, (file, offset))
+        }?;
         if is_large && *access == libc::PROT_READ {
             let _ = fill_large_page(pages, (file, offset));
         }
@@ -127,14 +130,9 @@ fn fill_large_page(
     {
         return Ok(());
     }
-    let (bytes, offset) = (large_end - end, (offset + end - start) as libc::off_t);
-    let flags = libc::MAP_PRIVATE | libc::MAP_FIXED_NOREPLACE;
-    let (place, fd) = (place(*end).cast(), file.as_raw_fd());
+    let place = (place(*end).cast(), libc::MAP_FIXED_NOREPLACE);
     // SAFETY: with this flag nothing that is mapped is replaced, and nobody has a reference to what is not.
-    match unsafe { libc::mmap(place, bytes, libc::PROT_READ, flags, fd, offset) } {
-        libc::MAP_FAILED => Err(io::Error::last_os_error()),
-        _ => Ok(()),
-    }
+    unsafe { text::map(place, large_end - end, libc::PROT_READ, (file, offset + end - start)) }
 }
 
 #[cfg(test)]
