@@ -18,7 +18,8 @@ use crate::filter::{self, Filters};
 use crate::fork::JobStart;
 use crate::layer::{During, Layer, Layers, Record, Refusal, StepError};
 use crate::steps::clocks::{self, ClockPages};
-use crate::steps::{descriptors, file_rights, identity, limits, privileges, processor};
+use crate::steps::file_rights::{self, OwnScope};
+use crate::steps::{descriptors, identity, limits, privileges, processor};
 use crate::sys::{Pass, Way};
 use crate::written::Written;
 use crate::{allocator, markers, sys};
@@ -34,6 +35,9 @@ pub const STDIN: RawFd = 10;
 pub const STDOUT: RawFd = 11;
 /// See [`STDIN`].
 pub const STDERR: RawFd = 12;
+
+/// Descriptors of one message that a template receives, at most.
+pub const ATTACHED_MAX: usize = 4;
 
 /// What a job is made for; it decides the final list of system calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +136,8 @@ pub struct JobJail {
     is_copy: bool,
     /// How its calls are made, as far as the filter of copies has them made so.
     way: Way,
+    /// What all copies enter that need a pass; a template for others has none.
+    scope: Option<Result<OwnScope, Refusal>>,
     channel: OwnedFd,
     clock_pages: Result<ClockPages, Refusal>,
     written: Rc<Written>,
@@ -193,6 +199,7 @@ pub fn confine(start: JobStart, kind: JobKind, channel: OwnedFd) -> Result<JobJa
         is_heard,
         is_copy: false,
         way: Way::Open,
+        scope: None,
         channel,
         clock_pages,
         written,
@@ -232,7 +239,7 @@ impl JobJail {
     pub fn become_copy(&mut self, channel: OwnedFd) -> Result<(), StepError> {
         scratch::open();
         self.is_copy = true;
-        let Self { record, channel: ours, way, .. } = self;
+        let Self { record, channel: ours, way, scope, .. } = self;
         let way = *way;
         record.apply(Layer::JobDescriptors, || {
             // Descriptor 0 changes under its owner.
@@ -240,7 +247,10 @@ impl JobJail {
             std::mem::forget(std::mem::replace(ours, channel));
             Ok(())
         })?;
-        record.apply(Layer::JobScope, || file_rights::scope_to_self(way))?;
+        record.apply(Layer::JobScope, || match scope {
+            Some(scope) => scope.as_ref().map_err(Clone::clone)?.enter(way),
+            None => file_rights::scope_to_self(way),
+        })?;
         record.apply(Layer::JobParentDeath, || {
             sys::die_with_parent(way).during("prctl PR_SET_PDEATHSIG")
         })?;
@@ -270,7 +280,9 @@ impl JobJail {
     /// The layer, if the level requires it and the kernel refuses the filter.
     pub fn enter_filter_of_copies(&mut self) -> Result<(), StepError> {
         let Some(place) = scratch::place_of_pass() else { return Ok(()) };
-        let Self { record, filters, way, .. } = self;
+        let Self { record, filters, way, scope, .. } = self;
+        // Each copy inherits its descriptor, and closes it with all others.
+        *scope = Some(OwnScope::new(Way::Open));
         record.apply(Layer::JobFilter, || {
             let pass = Pass::draw(place).during("getrandom")?;
             filter::install_for_pass(filters, pass)?;
@@ -279,11 +291,12 @@ impl JobJail {
         })
     }
 
-    /// Template: waits for a message on its channel, with at most one descriptor. No bytes when the worker is gone.
+    /// Template: waits for a message on its channel, with at most [`ATTACHED_MAX`] descriptors. No bytes when the worker is
+    /// gone.
     ///
     /// # Errors
     /// As `recvmsg(2)`; EINVAL of a message that is longer than `room` or has more descriptors.
-    pub fn receive(&self, room: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+    pub fn receive(&self, room: &mut [u8]) -> io::Result<(usize, [Option<OwnedFd>; ATTACHED_MAX])> {
         sys::receive(self.way, self.channel.as_fd(), room)
     }
 

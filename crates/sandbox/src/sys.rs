@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::time::Duration;
 
+use crate::job::ATTACHED_MAX;
 use crate::markers;
 
 mod clone;
@@ -99,10 +100,10 @@ pub(crate) fn landlock_version() -> io::Result<i32> {
     Ok(version as i32)
 }
 
-/// Confines this process to signals and abstract sockets of its own (`LANDLOCK_SCOPE_SIGNAL`): those before it
-/// in the same Landlock domain are outside from now on. By hand, because the crate makes a ruleset of
-/// several allocations, and each copy of a template takes this step.
-pub(crate) fn landlock_scope_to_self(way: Way) -> io::Result<()> {
+/// Makes the ruleset that confines whoever takes it to signals and abstract sockets of its own
+/// (`LANDLOCK_SCOPE_SIGNAL`). By hand, because the crate makes a ruleset of several allocations, and each copy of a template
+/// may take this step.
+pub(crate) fn landlock_scope(way: Way) -> io::Result<OwnedFd> {
     /// `struct landlock_ruleset_attr`: file rights, network rights, scopes.
     const SCOPES_ALONE: [u64; 3] = [0, 0, SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL];
     const SCOPE_ABSTRACT_UNIX_SOCKET: u64 = 1;
@@ -111,13 +112,15 @@ pub(crate) fn landlock_scope_to_self(way: Way) -> io::Result<()> {
     let bytes = size_of_val(&SCOPES_ALONE);
     // SAFETY: landlock_create_ruleset(2) reads three numbers, which are there.
     let made = unsafe { raw::call(way, libc::SYS_landlock_create_ruleset, [attributes, bytes]) }?;
-    // SAFETY: landlock_restrict_self(2) takes numbers only, and close(2) a descriptor that the kernel has just made
-    // and that nobody else knows of.
-    unsafe {
-        let restricted = raw::call(way, libc::SYS_landlock_restrict_self, [made]);
-        raw::call(way, libc::SYS_close, [made])?;
-        restricted.map(drop)
-    }
+    // SAFETY: the kernel has just made this descriptor, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(made as RawFd) })
+}
+
+/// Takes a ruleset: of those that were in the same Landlock domain nobody is in this process's from now on.
+pub(crate) fn landlock_restrict_self(way: Way, ruleset: BorrowedFd<'_>) -> io::Result<()> {
+    let ruleset = ruleset.as_raw_fd() as usize;
+    // SAFETY: landlock_restrict_self(2) takes numbers only.
+    unsafe { raw::call(way, libc::SYS_landlock_restrict_self, [ruleset]) }.map(drop)
 }
 
 /// `mseal(2)` of the pages that hold `region`.
@@ -199,17 +202,17 @@ pub(crate) fn close(way: Way, fd: OwnedFd) {
     let _ = unsafe { raw::call(way, libc::SYS_close, [fd.into_raw_fd() as usize]) };
 }
 
-/// `recvmsg(2)`: what is in one message, and the descriptor attached to it. One with more of either is an error.
+/// `recvmsg(2)`: what is in one message, and the descriptors attached to it. One with more of either is an error.
 pub(crate) fn receive(
     way: Way,
     socket: BorrowedFd<'_>,
     room: &mut [u8],
-) -> io::Result<(usize, Option<OwnedFd>)> {
-    /// A control message with one descriptor, as `cmsg(3)` lays it out.
+) -> io::Result<(usize, [Option<OwnedFd>; ATTACHED_MAX])> {
+    /// A control message with descriptors, as `cmsg(3)` lays it out.
     #[repr(C)]
     struct Attached {
         header: libc::cmsghdr,
-        fd: libc::c_int,
+        fds: [libc::c_int; ATTACHED_MAX],
     }
     // SAFETY: all zeros is valid for both.
     let (mut attached, mut message): (Attached, libc::msghdr) = unsafe { std::mem::zeroed() };
@@ -227,14 +230,20 @@ pub(crate) fn receive(
             received => break received?,
         }
     };
-    let Attached { header, fd } = attached;
-    let is_one = message.msg_controllen > 0
+    let Attached { header, fds } = attached;
+    let are_some = message.msg_controllen > 0
         && header.cmsg_level == libc::SOL_SOCKET
         && header.cmsg_type == libc::SCM_RIGHTS;
-    // SAFETY: the kernel has just made this descriptor, and nobody else knows of it.
-    let fd = is_one.then(|| unsafe { OwnedFd::from_raw_fd(fd) });
+    let count = if are_some {
+        (header.cmsg_len - size_of::<libc::cmsghdr>()) / size_of::<libc::c_int>()
+    } else {
+        0
+    };
+    // SAFETY: the kernel has just made so many descriptors, and nobody else knows of them.
+    let made = |place| unsafe { OwnedFd::from_raw_fd(fds[place]) };
+    let fds = std::array::from_fn(|place| (place < count).then(|| made(place)));
     match message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) {
-        0 => Ok((bytes, fd)),
+        0 => Ok((bytes, fds)),
         _ => Err(io::Error::new(io::ErrorKind::InvalidData, "a message longer than any")),
     }
 }

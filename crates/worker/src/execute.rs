@@ -127,8 +127,9 @@ fn rehearsal(likely: &Load) -> Vec<u8> {
 
 /// Makes a copy as often as the worker wants one.
 fn copies(jail: JobJail, loaded: Loaded, rehearsal: &[u8]) -> ! {
+    let mut channels = hand_over::Channels::none();
     loop {
-        let Ok(Some((Order::Copy(how), channel))) = hand_over::take_next(&jail) else {
+        let Ok(Some((Order::Copy(how), channel))) = channels.take_next(&jail) else {
             job::end(markers::EXIT_ORPHANED)
         };
         match copy_job(&jail) {

@@ -1,9 +1,12 @@
 //! Orders from a worker to its job: a message on the job's channel, descriptors attached.
 //!
 //! The channel is a stream socket pair, so that a whole reply needs no more than `write`. In the other
-//! direction goes one message to a job, and any number to a template, each sent at once. Two that
-//! wait are not read as one, because descriptors are attached to each (unix(7)). One with an input may come in
-//! pieces: how much the kernel keeps in one depends on its settings. It is whole when it decodes.
+//! direction goes one message. One with an input may come in pieces: how much the kernel keeps in one depends on its
+//! settings. It is whole when it decodes. To a template goes any number, and its channel keeps them apart.
+//!
+//! What is attached to a message that nobody has received yet is *in flight*, and as long as a socket is, the kernel looks
+//! for some that nobody can receive any more whenever one is closed (`unix_gc`, a worker of the kernel's). So channels go to
+//! a template several at a time.
 
 use std::{
     io::{self, IoSliceMut},
@@ -11,7 +14,7 @@ use std::{
     os::fd::{BorrowedFd, OwnedFd},
 };
 
-use lazaret_sandbox::job::JobJail;
+use lazaret_sandbox::job::{ATTACHED_MAX, JobJail};
 use lazaret_wire::{
     frame::{decode, encode},
     work::{INPUT_INLINE_BYTES_MAX, ORDER_BYTES_MAX, Order},
@@ -25,10 +28,15 @@ use rustix::{
     process::Pid,
 };
 
-use crate::host_link;
+use crate::{host_link, template::COPIES_MAX};
 
 /// The most bytes of an order with an input.
 const WORK_BYTES_MAX: usize = ORDER_BYTES_MAX + INPUT_INLINE_BYTES_MAX;
+
+/// Channels that a template is given at a time.
+pub(crate) const CHANNELS_AT_A_TIME: usize = ATTACHED_MAX;
+/// Channels that a template has at most: those of copies that it is to make, and those that came with the last of these orders.
+const CHANNELS_MAX: usize = COPIES_MAX + CHANNELS_AT_A_TIME;
 
 /// What a copy says when it is there.
 pub(crate) const ANNOUNCEMENT_BYTES: usize = 1;
@@ -36,6 +44,11 @@ pub(crate) const ANNOUNCEMENT_BYTES: usize = 1;
 /// A worker's end of a channel, and its job's.
 pub(crate) fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
+}
+
+/// The same for a template, of whose messages each is received by itself.
+pub(crate) fn channel_of_a_template() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }
 
 /// The same for a copy, which says a byte on it: whoever receives that is told who sent it.
@@ -83,12 +96,25 @@ pub(crate) fn give(
     }
 }
 
-/// Template: waits for an order, which is no work, with a channel.
-pub(crate) fn take_next(template: &JobJail) -> io::Result<Option<(Order, OwnedFd)>> {
-    // On the stack: what is written here is copied first, as the last copy has it too.
-    let mut room = [0; ORDER_BYTES_MAX];
-    let (bytes, channel) = template.receive(&mut room)?;
-    Ok(order(&room[..bytes])?.zip(channel))
+/// The channels of copies to come, in a template. They stand on its stack, as what is written elsewhere is copied first,
+/// because the last copy has it too.
+pub(crate) struct Channels([Option<OwnedFd>; CHANNELS_MAX]);
+
+impl Channels {
+    pub(crate) fn none() -> Self {
+        Self([const { None }; CHANNELS_MAX])
+    }
+
+    /// Template: waits for an order, which is no work, and for the channel that it is about.
+    pub(crate) fn take_next(&mut self, template: &JobJail) -> io::Result<Option<(Order, OwnedFd)>> {
+        let mut room = [0; ORDER_BYTES_MAX];
+        let (bytes, more) = template.receive(&mut room)?;
+        let free = self.0.iter_mut().filter(|place| place.is_none());
+        free.zip(more.into_iter().flatten()).for_each(|(place, channel)| *place = Some(channel));
+        let next = self.0[0].take();
+        self.0.rotate_left(1);
+        Ok(order(&room[..bytes])?.zip(next))
+    }
 }
 
 /// Job: waits for an order; `None` when the worker is gone.
@@ -138,7 +164,7 @@ mod tests {
 
     use lazaret_wire::{
         params::Params,
-        work::{Execute, Given, Input, Inspect, Limits, Load, Work},
+        work::{Copy, Execute, Given, Input, Inspect, Limits, Load, Work},
     };
 
     use super::*;
@@ -173,6 +199,24 @@ mod tests {
         }
         assert!(take(job.as_fd()).unwrap().is_none(), "it would wait for ever");
         assert_eq!(rustix::io::write(&job, b"a reply"), Ok(7));
+    }
+
+    #[test]
+    fn orders_of_a_template_are_kept_apart_with_channels_and_without() {
+        let (worker, template) = channel_of_a_template().unwrap();
+        let order = Order::Copy(Copy::Shut(LIMITS));
+        let (_ours, theirs): (Vec<_>, Vec<_>) =
+            (0..CHANNELS_AT_A_TIME).map(|_| channel_of_a_copy().unwrap()).unzip();
+        let attached: Vec<_> = theirs.iter().map(AsFd::as_fd).collect();
+        for attached in [&attached[..], &[], &[]] {
+            give(worker.as_fd(), &order, attached).unwrap();
+        }
+        drop(worker);
+        for count in [CHANNELS_AT_A_TIME, 0, 0] {
+            let (taken, descriptors) = take(template.as_fd()).unwrap().unwrap();
+            assert_eq!((&taken, descriptors.len()), (&order, count));
+        }
+        assert!(take(template.as_fd()).unwrap().is_none());
     }
 
     #[test]

@@ -74,9 +74,14 @@ impl Placing {
         }
     }
 
-    /// Before a job is let end, while so many others do.
-    pub(crate) fn of_ending(&self, job: &Child, others: usize) {
-        if self.has_two_processors() && others < ENDING_ELSEWHERE_MAX {
+    /// Before a job is let end, while so many others do. Where copies are short, those who make them have enough to do elsewhere.
+    pub(crate) fn of_ending(
+        &self,
+        job: &Child,
+        others: usize,
+        copies_are_short: impl FnOnce() -> bool,
+    ) {
+        if self.has_two_processors() && others < ENDING_ELSEWHERE_MAX && !copies_are_short() {
             self.home.send_away(job);
         }
     }

@@ -10,7 +10,7 @@ use lazaret_sandbox::{
     fork::{Child, Forked, fork_job},
     job::JobKind,
     memfd,
-    text::LargeText,
+    text::{self, LargeText},
     worker::WorkerJail,
 };
 use lazaret_wire::{
@@ -23,6 +23,7 @@ use lazaret_wire::{
     greeting::Role,
     work::{Execute, Given, Load, Order, Work},
 };
+use rustix::event::Timespec;
 
 use crate::{
     hand_over,
@@ -37,6 +38,9 @@ use crate::{
 
 /// Standby jobs that may be found dead before one piece of work is given up.
 const HAND_OVERS_MAX: u32 = 3;
+
+/// How long nobody has asked for anything when a worker sees to its program's text, which takes some tens of milliseconds.
+const UNASKED: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
 
 /// A worker that is confined and has greeted.
 pub(crate) struct Worker {
@@ -53,6 +57,8 @@ pub(crate) struct Worker {
     pub(crate) standby: Standby,
     /// The job of which the host is told now.
     pub(crate) leaving: Option<Leaving>,
+    /// Whether the host has had an answer of it.
+    pub(crate) has_answered: bool,
 }
 
 /// Work that a job holds.
@@ -81,11 +87,7 @@ impl Worker {
                     self.send(&answer, memfd)?;
                     self.let_go()?;
                     self.placing.follow_host();
-                    // The host has its answer, and no job is there yet that many copies will be made of. One that
-                    // cannot be had is not tried again.
-                    if self.role == Role::Prepare || self.standby.expects_copies() {
-                        self.text.take_if(|text| text.make_ready().is_err());
-                    }
+                    self.settle();
                 }
                 // It crossed the answer on its way.
                 ToWorker::Withdraw => {}
@@ -94,8 +96,13 @@ impl Worker {
     }
 
     /// Waits until the host has something to say. A job that dies while it waits is reaped at once, and
-    /// replaced once: one that dies each time must not keep the worker busy.
+    /// replaced once: one that dies each time must not keep the worker busy. Where nobody asks for a while, the text is
+    /// seen to, for which a call would have to wait otherwise.
     fn idle(&mut self) -> io::Result<()> {
+        let lacks_text = self.text.as_ref().is_some_and(|text| !text.is_ready());
+        if lacks_text && !watch::is_readable_within(self.host.as_fd(), &UNASKED) {
+            self.make_text_ready();
+        }
         let mut may_refill = true;
         while !self.standby.wait_with(self.host.as_fd(), self.jail.namespace_end())? {
             // What came may be a copy that is there now, for which nothing is to be made.
@@ -133,12 +140,31 @@ impl Worker {
         Ok((FromWorker { number, readiness, ending }, memfd))
     }
 
+    /// Sees to the program's text, now that the host has its answer and no job is there yet that many copies will be
+    /// made of.
+    fn settle(&mut self) {
+        if self.role == Role::Prepare || self.standby.expects_copies() {
+            self.make_text_ready();
+        } else if !std::mem::replace(&mut self.has_answered, true) {
+            // The way of a first call is a wide one, and another may not come for long.
+            text::let_go();
+        }
+    }
+
+    /// One that cannot be had is not tried again.
+    fn make_text_ready(&mut self) {
+        self.text.take_if(|text| text.make_ready().is_err());
+    }
+
     /// Lets a job end that has asked, now that nobody waits for it.
     fn let_go(&mut self) -> io::Result<()> {
-        let Some(Leaving { child, asking }) = self.leaving.take() else { return Ok(()) };
+        let Some(Leaving { child, asking, _channel }) = self.leaving.take() else {
+            return Ok(());
+        };
         // Tried again when one of them is readable.
         let _ = self.standby.reap_those_that_left();
-        self.placing.of_ending(&child, self.standby.leaving());
+        let others = self.standby.leaving();
+        self.placing.of_ending(&child, others, || self.standby.is_short_of_copies());
         if let Some(ends) = self.jail.ends() {
             ends.let_go(asking);
         }
@@ -239,8 +265,11 @@ impl Worker {
 
     /// Forks a job that confines itself and waits for work.
     fn fork(&self, kind: JobKind) -> Result<Job, Failed> {
-        let (ours, theirs) =
-            hand_over::channel().map_err(|error| Failed(StartStep::SocketPair, error))?;
+        let channel = match kind {
+            JobKind::Template => hand_over::channel_of_a_template(),
+            JobKind::Execute | JobKind::Prepare => hand_over::channel(),
+        };
+        let (ours, theirs) = channel.map_err(|error| Failed(StartStep::SocketPair, error))?;
         match fork_job(&self.jail).map_err(|error| Failed(StartStep::Fork, error))? {
             Forked::Worker(child) => Ok(Job { child, channel: ours, announced: 0, is_away: false }),
             Forked::Job(start) => {

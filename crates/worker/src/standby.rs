@@ -27,8 +27,6 @@ use crate::{
 /// How long a call waits for a copy that was ordered of a template that has loaded. Making one takes a tenth of a
 /// millisecond.
 const COPY_PATIENCE: Duration = Duration::from_millis(20);
-/// The same of one that may be loading: no longer than a job takes that loads by itself.
-const LOAD_PATIENCE: Duration = Duration::from_millis(2);
 /// The same where there is to be nothing but copies.
 const COPY_PATIENCE_IN_ATTACKS: Duration = Duration::from_secs(10);
 /// Templates that may be lost in a row before this worker makes no more: a machine may refuse them what
@@ -129,7 +127,8 @@ impl Standby {
                 let patience = match (self.terms.copies, template.has_loaded()) {
                     (Copies::Always, _) => COPY_PATIENCE_IN_ATTACKS,
                     (_, true) => COPY_PATIENCE,
-                    (_, false) => LOAD_PATIENCE,
+                    // A job that loads by itself is there sooner.
+                    (_, false) => Duration::ZERO,
                 };
                 if let Some(job) = template.take(execute, patience) {
                     self.templates_lost = 0;
@@ -292,6 +291,12 @@ impl Standby {
     /// How many those are.
     pub(crate) fn leaving(&self) -> usize {
         self.leaving.len()
+    }
+
+    /// Whether calls of one artifact come one after another, and faster than copies for them are made.
+    pub(crate) fn is_short_of_copies(&mut self) -> bool {
+        let is_again = self.calls.last().is_some_and(|(_, is_again)| is_again);
+        is_again && self.templates.first_mut().is_some_and(|(template, _)| template.is_short())
     }
 
     /// Whether the job for anything is missing.

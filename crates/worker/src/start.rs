@@ -112,10 +112,20 @@ fn prepare_to_serve(
         Ok((engine, jail, home, layers)) => {
             let (role, leaving, placing) = (start.role, None, Placing::new(home));
             let standby = Standby::new(Terms { copies, one_artifact: jail.jobs_share_a_limit() });
-            Ok((
-                Worker { host, role, engine, native, jail, placing, text, standby, leaving },
-                layers,
-            ))
+            let has_answered = false;
+            let worker = Worker {
+                host,
+                role,
+                engine,
+                native,
+                jail,
+                placing,
+                text,
+                standby,
+                leaving,
+                has_answered,
+            };
+            Ok((worker, layers))
         }
         Err(hello) => Err((host, hello)),
     }

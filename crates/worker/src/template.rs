@@ -19,7 +19,7 @@ use rustix::{
 };
 
 use crate::{
-    hand_over,
+    hand_over::{self, CHANNELS_AT_A_TIME},
     placing::Placing,
     watch::{self, Job},
 };
@@ -29,9 +29,14 @@ use crate::{
 /// which takes several times as long, nor does one call have to wait because the kernel had to do something else meanwhile.
 pub(crate) const COPIES_MAX: usize = 4;
 
+/// With fewer that wait, what makes them has too much else to do.
+const READY_MIN: usize = 2;
+
 /// A template and the copies that wait for the next calls.
 pub(crate) struct Template {
     job: Job,
+    /// Those of copies that were not ordered yet. It has their other ends.
+    channels: VecDeque<OwnedFd>,
     /// The one that was ordered first is the first.
     copies: VecDeque<Next>,
     /// How large what it has loaded is, which is in memory as long as it is.
@@ -60,10 +65,12 @@ impl Template {
     /// Makes one of a job that waits for its first order.
     pub(crate) fn new(job: Job, load: Load, artifact: BorrowedFd<'_>) -> Result<Self, Job> {
         let (is_shut, copies) = (load.shut, VecDeque::with_capacity(COPIES_MAX));
+        let channels = VecDeque::with_capacity(CHANNELS_AT_A_TIME);
         let artifact_bytes = fstat(artifact).map_or(0, |artifact| artifact.st_size.unsigned_abs());
         match hand_over::give(job.channel.as_fd(), &Order::Load(load), &[artifact]) {
             Ok(()) => Ok(Self {
                 job,
+                channels,
                 copies,
                 artifact_bytes,
                 is_shut,
@@ -95,14 +102,28 @@ impl Template {
 
     fn order_one(&mut self, how: &Copy) {
         let order = Order::Copy(how.clone());
-        if let Ok((ours, theirs)) = hand_over::channel_of_a_copy()
-            && hand_over::give(self.job.channel.as_fd(), &order, &[theirs.as_fd()]).is_ok()
-        {
-            self.copies.push_back(Next::Ordered(how.clone(), ours));
+        let Ok(more) = self.more_channels() else { return };
+        let (ours, theirs): (Vec<_>, Vec<_>) = more.into_iter().unzip();
+        let attached: Vec<_> = theirs.iter().map(AsFd::as_fd).collect();
+        if hand_over::give(self.job.channel.as_fd(), &order, &attached).is_ok() {
+            self.channels.extend(ours);
+            let next = self.channels.pop_front().map(|ours| Next::Ordered(how.clone(), ours));
+            self.copies.extend(next);
             if self.kept_off.is_some() {
                 self.copies_away = self.copies.len();
             }
         }
+    }
+
+    /// Those that go along with the next order, as they do when it has none left. Copies that wait behind their last doors have
+    /// closed all but their own; others, to which things are handed, would keep those of the next ones open.
+    fn more_channels(&self) -> io::Result<Vec<(OwnedFd, OwnedFd)>> {
+        let count = match (self.channels.is_empty(), self.is_shut) {
+            (false, _) => 0,
+            (true, true) => CHANNELS_AT_A_TIME,
+            (true, false) => 1,
+        };
+        (0..count).map(|_| hand_over::channel_of_a_copy()).collect()
     }
 
     /// A copy, if there is one now or after this time. Those that wait for another kind of call make room for one that
@@ -168,6 +189,17 @@ impl Template {
             self.hear();
         }
         self.has_loaded
+    }
+
+    /// Whether fewer copies than [`READY_MIN`] wait.
+    pub(crate) fn is_short(&mut self) -> bool {
+        let ready = |copies: &VecDeque<Next>| {
+            copies.iter().filter(|next| matches!(next, Next::Ready(..))).count()
+        };
+        if ready(&self.copies) < READY_MIN {
+            self.hear();
+        }
+        ready(&self.copies) < READY_MIN
     }
 
     /// Takes note of copies that have said their byte, or that will not.

@@ -70,6 +70,9 @@ pub(crate) struct Seen {
 pub(crate) struct Leaving {
     pub(crate) child: Child,
     pub(crate) asking: Asking,
+    /// All that it said has been taken. To close it is for when nobody waits: the kernel looks for descriptors that nobody can
+    /// receive any more whenever a socket is closed while one is under way, and wakes one of its workers for that.
+    pub(crate) _channel: OwnedFd,
 }
 
 /// Watches a job that was just handed its work until it is reaped or, where `ends` are heard, asks to end. `host` is
@@ -147,7 +150,8 @@ pub(crate) fn until_ended(
     let cpu_micros = micros(watch::cpu_time(&job.child)?.saturating_sub(begin.cpu));
     let usage = Usage { cpu_micros, wall_micros, memory: None };
     let end = watch::End::Exited(asking.status());
-    Ok((seen(end, stop, received, usage), Some(Leaving { child: job.child, asking })))
+    let leaving = Leaving { child: job.child, asking, _channel: stream.channel };
+    Ok((seen(end, stop, received, usage), Some(leaving)))
 }
 
 /// A job's reply, as far as it has come.
@@ -199,7 +203,12 @@ pub(crate) fn has_ended(job: &Child) -> bool {
 
 /// Whether something can be read there now, of a pidfd that its process has ended.
 pub(crate) fn is_readable(source: BorrowedFd<'_>) -> bool {
-    poll(&mut [PollFd::new(&source, PollFlags::IN)], Some(&Timespec::default())) == Ok(1)
+    is_readable_within(source, &Timespec::default())
+}
+
+/// The same after this time, or as soon as it can be.
+pub(crate) fn is_readable_within(source: BorrowedFd<'_>, time: &Timespec) -> bool {
+    poll(&mut [PollFd::new(&source, PollFlags::IN)], Some(time)) == Ok(1)
 }
 
 /// Ends a job that holds no work.

@@ -13,8 +13,7 @@ const BESIDE: u64 = (c::MAP_PRIVATE | c::MAP_FIXED_NOREPLACE) as u64;
 /// What copying itself takes.
 const COPYING: &[Row] = &[
     row(c::SYS_clone, &[Is(0, sys::COPY_CLONE_FLAGS)], "a copy, a child of the worker"),
-    row(c::SYS_landlock_create_ruleset, &[], "copy: signals of nobody else, not even its template"),
-    row(c::SYS_landlock_restrict_self, &[], "the same"),
+    row(c::SYS_landlock_restrict_self, &[], "copy: signals of nobody else, not even its template"),
     row(c::SYS_dup2, &[Is(1, 0)], "copy: its own channel becomes descriptor 0"),
     row(c::SYS_prctl, &[Is(0, c::PR_SET_PDEATHSIG as u64)], "copy: die with the worker"),
 ];
@@ -22,6 +21,7 @@ const COPYING: &[Row] = &[
 /// What this list has besides. The pass is drawn under it.
 const ROWS: &[Row] = &[
     waiting::CALL,
+    row(c::SYS_landlock_create_ruleset, &[], "what its copies, or each of them, enter"),
     row(c::SYS_getrandom, &[], "the pass of its copies"),
     row(c::SYS_memfd_create, &[], "what it has written to, as a file"),
     row(c::SYS_pwrite64, &[], "the same; bounded by RLIMIT_FSIZE"),

@@ -4,6 +4,8 @@
 //! Must run after `no_new_privs`. It does not stop chmod or setxattr at any version, which is
 //! one more reason to hold no path.
 
+use std::os::fd::{AsFd, OwnedFd};
+
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetStatus,
     Scope,
@@ -29,10 +31,35 @@ pub(crate) fn deny_everything() -> Step {
     check(root.err() == Some(Errno::ACCESS), "opening / fails with EACCES")
 }
 
-/// Puts a job into a domain of its own, so that it can signal none but itself: jobs of a worker share a pid
-/// namespace, and the worker's domain. A kernel that knows no scopes (before Linux 6.12) refuses with E2BIG.
+/// What puts a job into a domain of its own, so that it can signal none but itself: jobs of a worker share a pid
+/// namespace, and the worker's domain.
+#[derive(Debug)]
+pub(crate) struct OwnScope(OwnedFd);
+
+impl OwnScope {
+    /// A kernel that knows no scopes (before Linux 6.12) refuses with E2BIG.
+    pub(crate) fn new(way: Way) -> Result<Self, Refusal> {
+        sys::landlock_scope(way).map(Self).during("landlock_create_ruleset with a scope")
+    }
+
+    /// Only this process is in it then, and those that it forks until they enter one of their own.
+    pub(crate) fn enter(&self, way: Way) -> Step {
+        let entered = sys::landlock_restrict_self(way, self.0.as_fd());
+        entered.during("landlock_restrict_self with a scope")
+    }
+
+    /// Closes it, in the way in which it was entered.
+    pub(crate) fn close(self, way: Way) {
+        sys::close(way, self.0);
+    }
+}
+
+/// Makes one, enters it and closes it.
 pub(crate) fn scope_to_self(way: Way) -> Step {
-    sys::landlock_scope_to_self(way).during("landlock_restrict_self with a scope")
+    let scope = OwnScope::new(way)?;
+    let entered = scope.enter(way);
+    scope.close(way);
+    entered
 }
 
 fn restrict() -> Result<RulesetStatus, landlock::RulesetError> {
