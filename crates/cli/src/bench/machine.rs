@@ -17,6 +17,12 @@ use lazaret_worker::YARDSTICK_ARGUMENT;
 use super::table::{Extent, Row};
 use crate::report::level_word;
 
+/// How long that row's work is: about as long as a trivial call.
+const ARITHMETIC: Duration = Duration::from_micros(300);
+const NANOSECOND: Duration = Duration::from_nanos(1);
+/// Steps by which it is found out how long one takes.
+const TRIAL_STEPS: u32 = 100_000;
+
 /// The limits of this machine, as rows and as numbers for the rows of others.
 pub(super) struct Machine {
     pub(super) rows: Vec<Row>,
@@ -31,6 +37,7 @@ impl Machine {
         rows.push(row("copy_1_mib", copies(extent.times(100), 1 << 20)));
         rows.push(row("copy_10_mib", copies(extent.times(30), 10 << 20)));
         rows.push(row("process", processes(extent.times(20))?));
+        rows.push(row("arithmetic", arithmetic(extent.times(3000))));
         Ok(Self { rows })
     }
 
@@ -48,6 +55,7 @@ const TITLES: &[(&str, &str)] = &[
     ("copy_1_mib", "copy of 1 MiB"),
     ("copy_10_mib", "copy of 10 MiB"),
     ("process", "start and end of this program"),
+    ("arithmetic", "0.3 ms of arithmetic and nothing else"),
 ];
 
 fn row(key: &str, times: Vec<Duration>) -> Row {
@@ -100,6 +108,22 @@ fn copies(times: u32, bytes: usize) -> Vec<Duration> {
         begin.elapsed()
     };
     (0..times).map(once).collect()
+}
+
+/// As much of it as takes [`ARITHMETIC`] when nothing comes between. How much longer the slowest in a hundred take is this machine's
+/// doing (interrupts, whatever else it runs, other guests of its hardware) and meets every call that is as long.
+fn arithmetic(times: u32) -> Vec<Duration> {
+    let some = |steps: u32| {
+        let begin = Instant::now();
+        let mix =
+            |state: u64, step| state.rotate_left(5).wrapping_mul(0x9e37_79b9) ^ u64::from(step);
+        black_box((0..black_box(steps)).fold(1, mix));
+        begin.elapsed()
+    };
+    let trial = (0..10).map(|_| some(TRIAL_STEPS)).min().unwrap_or_default().max(NANOSECOND);
+    let steps = u128::from(TRIAL_STEPS) * ARITHMETIC.as_nanos() / trial.as_nanos();
+    let steps = u32::try_from(steps).unwrap_or(u32::MAX);
+    (0..times).map(|_| some(steps)).collect()
 }
 
 fn processes(times: u32) -> io::Result<Vec<Duration>> {
