@@ -1,11 +1,16 @@
 //! Measuring in turns: some calls at one host, the same calls at the other, again and again, so that
 //! whatever else this machine does meets both.
 
+use std::time::Duration;
+
 use crate::{
     hosts::{Hosts, Side},
     samples::BySide,
     work::Work,
 };
+
+/// Between two turns.
+const REST: Duration = Duration::from_millis(100);
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -29,10 +34,16 @@ impl Plan<'_> {
     }
 }
 
+/// Lets the kernel put away what the side before left.
+pub(crate) async fn rest() {
+    tokio::time::sleep(REST).await;
+}
+
 /// Calls every work in every turn, one after another; the times of each work.
 ///
-/// A turn begins with a call that is not counted, because it finds the caches of the processor full
-/// of the other side's data.
+/// A turn begins with a rest, in which the kernel puts away what the other side's jobs left (of a namespace that nobody is in any
+/// more it disposes later, and of 100 calls for longer than some turns last), and with a call that is not counted, because
+/// it finds the caches of the processor full of the other side's data.
 pub(crate) async fn in_turns(
     hosts: &Hosts,
     works: &[&Work],
@@ -41,6 +52,7 @@ pub(crate) async fn in_turns(
     let mut times = vec![BySide::default(); works.len()];
     for round in 0..plan.rounds {
         for side in plan.order(round) {
+            rest().await;
             hosts.call(side, works[0]).await?;
             for _ in 0..plan.calls {
                 for (work, times) in works.iter().zip(&mut times) {

@@ -9,6 +9,7 @@ use crate::{
     made,
     stage::Stage,
     table::{Figure, Row},
+    turns::rest,
     work::Work,
 };
 
@@ -23,6 +24,7 @@ pub(super) async fn run(stage: &mut Stage) -> Result<Vec<Row>, String> {
     let (mut peer, mut lazaret) = (Vec::new(), Vec::new());
     for round in 0..plan.rounds {
         for side in plan.order(round) {
+            rest().await;
             let rate = rate(&stage.hosts, side, &work).await?;
             match side {
                 Side::Peer => peer.push(rate),
