@@ -13,7 +13,7 @@ const INLINE: usize = 32 * 1024;
 /// The longest that is put in the worker's input file.
 const PLACED: usize = 16 * 1024 * 1024;
 const SECOND: Duration = Duration::from_secs(1);
-/// Calls of one kind in a row, of which one goes to a copy.
+/// Calls of one kind in a row, of which at least one goes to a copy.
 const CALLS_MAX: usize = 200;
 
 /// Says how many bytes it was given, and what the last one, the one in the middle and the first were, all of which
@@ -45,7 +45,7 @@ async fn is_told(host: &Host, code: &Code, bytes: usize, cpu: Duration) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_of_every_kind_in_turns_are_answered_and_soon_by_copies() {
+async fn calls_of_every_kind_in_turns_are_answered_and_in_the_end_by_copies() {
     let cache = tempfile::tempdir().unwrap();
     let host = started(builder(cache.path()).execute_workers(1).prepare_workers(1)).await;
     let code = guest(TELLS_INPUT);
