@@ -2,9 +2,10 @@
 //! they took. At the end the host's metrics are printed as a Prometheus endpoint would serve them.
 //!
 //! ```text
-//! cargo run --release -p lazaret --example under_load -- CODE PARAMS [IN_FLIGHT [SECONDS]]
+//! cargo run --release -p lazaret --example under_load -- CODE PARAMS [IN_FLIGHT [SECONDS [BURST]]]
 //! ```
-//! CODE and PARAMS are as in `validate.rs`.
+//! CODE and PARAMS are as in `validate.rs`. With BURST each caller pauses after so many calls for 0.2 s; the first call after a
+//! pause is not counted.
 
 use std::{
     env,
@@ -20,31 +21,42 @@ use tokio::task::JoinSet;
 #[global_allocator]
 static ALLOCATOR: lazaret_worker::JobAllocator = lazaret_worker::JobAllocator;
 
+/// Between two bursts.
+const PAUSE: Duration = Duration::from_millis(200);
+
 fn main() -> Result<(), Box<dyn Error>> {
     // Before anything that starts a thread: this same program is also the worker.
     lazaret_worker::run_if_worker();
 
     let arguments: Vec<_> = env::args().skip(1).collect();
     let [code, params, rest @ ..] = arguments.as_slice() else {
-        return Err("usage: under_load CODE PARAMS [IN_FLIGHT [SECONDS]]".into());
+        return Err("usage: under_load CODE PARAMS [IN_FLIGHT [SECONDS [BURST]]]".into());
     };
     let in_flight: usize = rest.first().map_or(Ok(4), |word| word.parse())?;
     let seconds: u64 = rest.get(1).map_or(Ok(5), |word| word.parse())?;
+    let burst: usize = rest.get(2).map_or(Ok(usize::MAX), |word| word.parse())?;
     let mut settings = pvf::Settings::default();
     if code.ends_with(".wat") {
         settings.params.code_format = CodeFormat::Text;
     }
     let (code, params) = (Code::new(&fs::read(code)?)?, fs::read(params)?);
     let runtime = tokio::runtime::Runtime::new()?;
-    runtime.block_on(load(code, params, settings, in_flight.max(1), Duration::from_secs(seconds)))
+    let load = Load { in_flight: in_flight.max(1), burst, time: Duration::from_secs(seconds) };
+    runtime.block_on(put_under(load, code, params, settings))
 }
 
-async fn load(
+#[derive(Clone, Copy)]
+struct Load {
+    in_flight: usize,
+    burst: usize,
+    time: Duration,
+}
+
+async fn put_under(
+    Load { in_flight, burst, time }: Load,
     code: Code,
     params: Vec<u8>,
     settings: pvf::Settings,
-    in_flight: usize,
-    time: Duration,
 ) -> Result<(), Box<dyn Error>> {
     let host = Host::builder().execute_workers(in_flight).start().await?;
     // Preparing is not what is measured.
@@ -56,10 +68,17 @@ async fn load(
         let (params, settings) = (params.clone(), settings.clone());
         callers.spawn(async move {
             let (mut times, mut others) = (Vec::new(), 0_usize);
+            let mut calls = 0;
             while begin.elapsed() < time {
+                if calls == burst {
+                    tokio::time::sleep(PAUSE).await;
+                    calls = 0;
+                }
+                calls += 1;
                 let called = Instant::now();
                 let block = pvf::Block::encoded(params.clone());
                 match pvf::vote(&host.validate(&code, block, &settings).await) {
+                    Vote::For if burst < usize::MAX && calls == 1 => {}
                     Vote::For => times.push(called.elapsed()),
                     _ => others += 1,
                 }
