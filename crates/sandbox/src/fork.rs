@@ -25,6 +25,7 @@ use std::rc::Rc;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use crate::ahead::Ahead;
 use crate::filter::Filters;
 use crate::job::JobJail;
 use crate::layer::{Record, Refusal};
@@ -52,6 +53,8 @@ pub struct JobStart {
     pub(crate) filters: Rc<Filters>,
     /// Whether the worker hears of those who ask before they end.
     pub(crate) is_heard: bool,
+    /// What it runs from, if that lies in large pages.
+    pub(crate) ahead: Ahead,
 }
 
 /// How a worker forks its jobs.
@@ -119,6 +122,7 @@ pub fn fork_job(jail: &WorkerJail) -> io::Result<Forked> {
             written: jail.written(),
             filters: jail.filters(),
             is_heard: jail.ends().is_some(),
+            ahead: Ahead::default(),
         })),
     }
 }

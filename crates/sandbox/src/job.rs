@@ -7,12 +7,14 @@
 //! by [`end`].
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::process::{Signal, set_parent_process_death_signal};
 
+use crate::ahead::Ahead;
 use crate::allocator::scratch;
 use crate::filter::{self, Filters};
 use crate::fork::JobStart;
@@ -142,6 +144,7 @@ pub struct JobJail {
     clock_pages: Result<ClockPages, Refusal>,
     written: Rc<Written>,
     filters: Rc<Filters>,
+    ahead: Ahead,
 }
 
 /// Takes away what no job ever needs (docs/jail.md, step 9): every descriptor but `channel`,
@@ -160,7 +163,7 @@ pub struct JobJail {
 pub fn confine(start: JobStart, kind: JobKind, channel: OwnedFd) -> Result<JobJail, StepError> {
     markers::end_on_panic();
     allocator::end_when_out_of_memory();
-    let JobStart { mut record, clock_pages, written, filters, is_heard } = start;
+    let JobStart { mut record, clock_pages, written, filters, is_heard, ahead } = start;
     record.apply(Layer::JobCapabilities, privileges::drop_capabilities)?;
 
     let mut kept = None;
@@ -204,6 +207,7 @@ pub fn confine(start: JobStart, kind: JobKind, channel: OwnedFd) -> Result<JobJa
         clock_pages,
         written,
         filters,
+        ahead,
     })
 }
 
@@ -237,6 +241,7 @@ impl JobJail {
     /// The first layer that the level requires and the machine refuses; the copy must end with
     /// [`markers::EXIT_NOT_CONFINED`].
     pub fn become_copy(&mut self, channel: OwnedFd) -> Result<(), StepError> {
+        self.ahead.find(self.way);
         scratch::open();
         self.is_copy = true;
         let Self { record, channel: ours, way, scope, .. } = self;
@@ -264,8 +269,16 @@ impl JobJail {
     /// # Errors
     /// The layer, if the level requires it and the kernel refuses the limit.
     pub fn keep_written_in_file(&mut self, large: bool) -> Result<(), StepError> {
-        let _ = self.written.keep_in_file(large);
+        let in_large_pages = self.written.keep_in_file(large).ok().flatten();
+        in_large_pages.into_iter().for_each(|pages| self.ahead.add(pages));
         self.record.apply(Layer::JobLimits, limits::refuse_files)
+    }
+
+    /// Template: its copies have these bytes mapped before they wait for their call, as they will read most of them.
+    pub fn map_ahead(&mut self, text: &[u8]) {
+        let Range { start, end } = text.as_ptr_range();
+        let (start, end) = (start.addr(), end.addr().next_multiple_of(sys::PAGE_BYTES));
+        self.ahead.add(start - start % sys::PAGE_BYTES..end);
     }
 
     /// Template: from now on it and its copies have the final list of a copy that waits, and what making one takes only

@@ -79,6 +79,7 @@ compile_error!(
      no other platform has been built or tested"
 );
 
+mod ahead;
 #[allow(unsafe_code)]
 mod allocator;
 pub mod ends;

@@ -122,6 +122,26 @@ pub fn gather(file: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
+/// Where the next mapping of a whole file is expected: it begins where a large page can, so that the kernel maps those of a file
+/// that was [gathered](gather) in one piece. Kept until it is mapped.
+#[derive(Debug)]
+pub struct LargePlace(sys::large::Gap);
+
+impl LargePlace {
+    /// Sees to it for a file of whoever maps it without asking for a place, as a loader of the engine's. Nothing if the file has no
+    /// large page, or there is no such place.
+    pub fn ready(file: impl AsFd) -> Option<Self> {
+        let bytes = fstat(file).ok()?.st_size as usize;
+        let has_large_pages = bytes >= sys::LARGE_PAGE_BYTES;
+        has_large_pages.then(|| sys::large::Gap::ready(bytes)).flatten().map(Self)
+    }
+
+    /// Whether that is where these bytes were mapped.
+    pub fn has(&self, bytes: &[u8]) -> bool {
+        self.0.has(bytes)
+    }
+}
+
 /// A file's bytes, mapped private and read-only until dropped.
 #[derive(Debug)]
 pub struct Mapped(Option<sys::ReadMapping>);

@@ -15,6 +15,7 @@ use crate::markers;
 
 mod clone;
 pub(crate) mod filter;
+pub(crate) mod large;
 pub(crate) mod listener;
 mod raw;
 pub(crate) mod text;

@@ -12,6 +12,7 @@ use std::os::fd::BorrowedFd;
 
 use rustix::event::{Timespec, poll};
 
+use crate::fork::JobStart;
 use crate::memfd;
 use crate::sys::text::{self, Segment};
 
@@ -63,9 +64,16 @@ impl LargeText {
     ///
     /// # Errors
     /// As `mmap(2)`.
-    pub fn map(&self) -> io::Result<()> {
+    pub fn map(&self, job: &mut JobStart) -> io::Result<()> {
         let segments = if self.is_ready { &*self.segments } else { &[] };
-        segments.iter().try_for_each(|segment| text::map_over(segment, self.file))
+        segments.iter().try_for_each(|segment| {
+            let pages = text::map_over(segment, self.file)?;
+            // Of its constants a call reads one or two large pages.
+            if segment.is_text() {
+                job.ahead.add(pages);
+            }
+            Ok(())
+        })
     }
 }
 

@@ -6,6 +6,7 @@
 //! (the heap, variables, what the loader has filled in) to a file that only it maps, and its copies.
 
 use std::io;
+use std::ops::Range;
 
 use crate::maps;
 use crate::sys::written::{self, Part};
@@ -27,11 +28,12 @@ impl Written {
         Self { segments: written::segments(), heap_start }
     }
 
-    /// Moves it to a file, in large pages if that can be.
+    /// Moves it to a file, in large pages if that can be. What nobody writes to and lies in such is
+    /// returned.
     ///
     /// # Errors
     /// As `memfd_create(2)`, `pwrite(2)` and `mmap(2)`.
-    pub(crate) fn keep_in_file(&self, large: bool) -> io::Result<()> {
+    pub(crate) fn keep_in_file(&self, large: bool) -> io::Result<Option<Range<usize>>> {
         written::keep_in_file(&self.segments, self.heap_start, large)
     }
 }

@@ -27,6 +27,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("crates/sandbox/src/sys/raw.rs", "the same, without the C library"),
     ("crates/sandbox/src/sys/filter.rs", "the same, of filters that no table can say"),
     ("crates/sandbox/src/sys/listener.rs", "the same, of a filter that asks"),
+    ("crates/sandbox/src/sys/large.rs", "the same, of places where large pages can be"),
     ("crates/sandbox/src/sys/text.rs", "the same, of what is known of the program's own pages"),
     ("crates/sandbox/src/sys/written.rs", "the same, of those that were written to"),
     ("crates/sandbox/src/allocator.rs", "GlobalAlloc is an unsafe trait"),

@@ -272,9 +272,9 @@ impl Worker {
         let (ours, theirs) = channel.map_err(|error| Failed(StartStep::SocketPair, error))?;
         match fork_job(&self.jail).map_err(|error| Failed(StartStep::Fork, error))? {
             Forked::Worker(child) => Ok(Job { child, channel: ours, announced: 0, is_away: false }),
-            Forked::Job(start) => {
+            Forked::Job(mut start) => {
                 // One that cannot runs from where it is.
-                let _ = self.text.as_ref().map(LargeText::map);
+                let _ = self.text.as_ref().map(|text| text.map(&mut start));
                 job::run(start, theirs, kind, (&self.engine, self.native))
             }
         }

@@ -16,6 +16,11 @@ const COPYING: &[Row] = &[
     row(c::SYS_landlock_restrict_self, &[], "copy: signals of nobody else, not even its template"),
     row(c::SYS_dup2, &[Is(1, 0)], "copy: its own channel becomes descriptor 0"),
     row(c::SYS_prctl, &[Is(0, c::PR_SET_PDEATHSIG as u64)], "copy: die with the worker"),
+    row(
+        c::SYS_madvise,
+        &[Is(2, c::MADV_POPULATE_READ as u64)],
+        "copy: pages that it will read, before its call",
+    ),
 ];
 
 /// What this list has besides. The pass is drawn under it.

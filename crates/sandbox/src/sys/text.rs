@@ -22,6 +22,11 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
+    /// Whether it is machine code.
+    pub(crate) fn is_text(&self) -> bool {
+        self.access & libc::PROT_EXEC != 0
+    }
+
     /// How many bytes all large pages have that hold something of it; an error if something else may be in them.
     fn large_bytes(&self) -> io::Result<usize> {
         let Range { start, end } = self.pages;
@@ -120,15 +125,18 @@ pub(crate) fn gather(
     }
 }
 
-/// Maps that file over one of those segments, and the rest of its last large page with it.
-pub(crate) fn map_over(segment: &Segment, file: BorrowedFd<'_>) -> io::Result<()> {
-    let place = ptr::with_exposed_provenance_mut(segment.pages.start);
+/// Maps that file over one of those segments, and the rest of its last large page with it; all pages of that.
+pub(crate) fn map_over(segment: &Segment, file: BorrowedFd<'_>) -> io::Result<Range<usize>> {
+    let Range { start, .. } = segment.pages;
+    let place = ptr::with_exposed_provenance_mut(start);
+    let bytes = segment.large_bytes()?;
     // SAFETY: what is there afterwards is what was there before, as `gather` has compared; up to the next large page nothing
     // is behind it in a program that was linked so, and `large_bytes` refuses any other.
     unsafe {
         let place = (place, libc::MAP_FIXED);
-        map(place, segment.large_bytes()?, segment.access, (file, segment.offset))
+        map(place, bytes, segment.access, (file, segment.offset))?;
     }
+    Ok(start..start + bytes)
 }
 
 /// `mmap(2)` of a part of a file, private, in a place of one's choice: MAP_FIXED, or MAP_FIXED_NOREPLACE.

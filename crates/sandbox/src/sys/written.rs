@@ -63,7 +63,8 @@ fn floor(address: usize) -> usize {
 }
 
 /// Copies to a memory file what is in those segments, and in the heap, if it is known where that begins; and maps the file
-/// over them, private, so that they are what they were. A `large` one is gathered first, if that can be.
+/// over them, private, so that they are what they were. A `large` one is gathered first, if that can be; what nobody writes to and
+/// lies in large pages of it is returned.
 ///
 /// The process has one thread. What happens between copying and mapping writes to none of these pages: nothing is allocated,
 /// and no call is made that keeps something in a variable but `errno`, which is a thread's.
@@ -74,7 +75,7 @@ pub(crate) fn keep_in_file(
     segments: &[Part],
     heap_start: Option<usize>,
     large: bool,
-) -> io::Result<()> {
+) -> io::Result<Option<Range<usize>>> {
     let file = memfd::create("template")?;
     let file = file.as_fd();
     // SAFETY: an increment of zero changes nothing.
@@ -104,6 +105,7 @@ pub(crate) fn keep_in_file(
     let is_large = large
         && (offset == large_bytes || pwrite(file, &[0], large_bytes as u64 - 1).is_ok())
         && text::gather((file, 0), large_bytes, |_| true).is_ok();
+    let mut in_large_pages = None;
     let mut offset = 0;
     for Part { pages, access } in parts() {
         // SAFETY: what is there afterwards is what was there before, as nobody has written to it since.
@@ -112,27 +114,29 @@ pub(crate) fn keep_in_file(
             text::map((start, libc::MAP_FIXED), pages.len(), *access, (file, offset))
         }?;
         if is_large && *access == libc::PROT_READ {
-            let _ = fill_large_page(pages, (file, offset));
+            let filled = fill_large_page(pages, (file, offset));
+            in_large_pages = in_large_pages.or(filled.ok().flatten());
         }
         offset += pages.len();
     }
-    Ok(())
+    Ok(in_large_pages)
 }
 
 /// Maps what is behind those pages in the file behind them in memory too, up to the end of their large page, if nothing is
-/// there: the kernel maps a large page in one piece only where all of it is mapped.
+/// there: the kernel maps a large page in one piece only where all of it is mapped. All of these pages, if so.
 fn fill_large_page(
     Range { start, end }: &Range<usize>,
     (file, offset): (BorrowedFd<'_>, usize),
-) -> io::Result<()> {
+) -> io::Result<Option<Range<usize>>> {
     let large_end = end.next_multiple_of(LARGE_PAGE_BYTES);
     if start % LARGE_PAGE_BYTES != offset % LARGE_PAGE_BYTES || large_end - start < LARGE_PAGE_BYTES
     {
-        return Ok(());
+        return Ok(None);
     }
     let place = (place(*end).cast(), libc::MAP_FIXED_NOREPLACE);
     // SAFETY: with this flag nothing that is mapped is replaced, and nobody has a reference to what is not.
-    unsafe { text::map(place, large_end - end, libc::PROT_READ, (file, offset + end - start)) }
+    unsafe { text::map(place, large_end - end, libc::PROT_READ, (file, offset + end - start)) }?;
+    Ok(Some(*start..large_end))
 }
 
 #[cfg(test)]
