@@ -23,6 +23,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const TEMPLATES_MAX: usize = 32;
 /// Copies of each that wait, where it was called twice in a row (`lazaret_worker`).
 const COPIES_MAX: usize = 4;
+/// Copies that wait for the next burst of calls beyond those (`lazaret_worker`).
+const STOCK_MAX: usize = 128;
 
 /// Held by each test for its whole length.
 static ALONE: Mutex<()> = Mutex::const_new(());
@@ -153,6 +155,44 @@ async fn so_many_artifacts_are_kept_loaded_and_no_more() {
     assert!(jobs > TEMPLATES_MAX, "{jobs} templates and copies");
     let again = host.validate(&trivial(0), block(), &Settings::default()).await.unwrap();
     returned(&again);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_burst_of_calls_took_waits_for_the_next_and_makes_room_for_other_calls() {
+    let _alone = ALONE.lock().await;
+    let cache = tempfile::tempdir().unwrap();
+    let host = started(with_apart_memory(cache.path())).await;
+    let code = trivial(1);
+    // The worker, the keeper of its jobs, the job for anything, and a template with its copies.
+    let without = 4 + COPIES_MAX;
+    let ended =
+        async || until("jobs that end", || (execute_processes() <= without).then_some(())).await;
+    let mut bursts = 0;
+    while execute_processes() <= without + STOCK_MAX / 2 {
+        bursts += 1;
+        if bursts > 20 {
+            return skipped(1, "a stock of copies: here they are made as fast as calls come");
+        }
+        for _ in 0..STOCK_MAX + 20 {
+            returned(&host.validate(&code, block(), &Settings::default()).await.unwrap());
+        }
+        let _ = tokio::time::timeout(SECOND, async {
+            until("a stock", || (execute_processes() > without + STOCK_MAX / 2).then_some(()))
+                .await;
+        })
+        .await;
+    }
+    assert!(execute_processes() <= without + STOCK_MAX, "{}", execute_processes());
+    let loaded = || sample(&host, r#"lazaret_jobs_total{role="execute",from="loaded"}"#);
+    let before = loaded();
+    for _ in 0..STOCK_MAX / 2 {
+        returned(&host.validate(&code, block(), &Settings::default()).await.unwrap());
+    }
+    assert_eq!(loaded() - before, (STOCK_MAX / 2) as f64);
+    // Of other limits, so that none of them can serve it. Not longer ones: their template could not either.
+    let other = settings(SECOND, Retry::Never);
+    returned(&host.validate(&code, block(), &other).await.unwrap());
+    ended().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

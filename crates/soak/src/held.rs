@@ -30,8 +30,8 @@ impl Process {
     }
 }
 
-/// Templates of a worker and their copies (`lazaret_wire::work::TEMPLATES_MAX`, and four each).
-const EXPECTING_MAX: usize = 32 * 5;
+/// Templates of a worker and their copies (`lazaret_wire::work::TEMPLATES_MAX`, and four each), and those that wait for a burst.
+const EXPECTING_MAX: usize = 32 * 5 + 128;
 
 /// What is held at one moment.
 #[derive(Clone, Debug)]

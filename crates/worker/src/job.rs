@@ -33,6 +33,7 @@ use crate::{
     native::{self, Native},
     program,
     standby::LEAVING_MAX,
+    stock::STOCK_MAX,
     template::COPIES_MAX,
 };
 
@@ -42,10 +43,14 @@ const OWN_STACK_BYTES: u64 = 8 * 1024 * 1024;
 /// program's streams above them.
 const DESCRIPTORS: u32 = job::STDERR as u32;
 /// Processes that a worker and all it made may be, so that a template that was taken over makes no more: the
-/// worker, the keeper, an idle job, templates and one more until the oldest has ended, each with its copies, one that
-/// runs, and those that are ending with the one that was just let.
-const PROCESSES_MAX: u32 =
-    3 + (TEMPLATES_MAX as u32 + 1) * (1 + COPIES_MAX as u32) + 1 + (LEAVING_MAX as u32 + 1);
+/// worker, the keeper, an idle job, templates and one more until the oldest has ended, each with its copies, what is in stock and
+/// as many copies in the place of some that wait for other calls, one that runs, and those that are ending with the one
+/// that was just let.
+const PROCESSES_MAX: u32 = 3
+    + (TEMPLATES_MAX as u32 + 1) * (1 + COPIES_MAX as u32)
+    + (STOCK_MAX + COPIES_MAX) as u32
+    + 1
+    + (LEAVING_MAX as u32 + 1);
 
 /// What runs a guest: the engine, and machine code in its place if this is an attack.
 pub(crate) type Runners<'a> = (&'a Engine, Option<Native>);

@@ -12,6 +12,7 @@
 //! hand_over work and descriptors from worker to job
 //! watch     a job seen from its worker: reply, limits, death, evidence
 //! standby   jobs that wait: one for anything, one for what is likely
+//! stock     how many copies are kept for the next burst
 //! template  a job that has loaded an artifact and copies itself for each call
 //! job       the way of a job, from fork to its last word
 //! execute   the part of it that calls an artifact
@@ -54,6 +55,7 @@ mod program;
 mod serve;
 mod standby;
 mod start;
+mod stock;
 mod template;
 mod watch;
 mod world;

@@ -103,12 +103,19 @@ impl Worker {
         if lacks_text && !watch::is_readable_within(self.host.as_fd(), &UNASKED) {
             self.make_text_ready();
         }
+        if Standby::is_asked_soon(self.host.as_fd()) {
+            return Ok(());
+        }
+        self.standby.end_burst()?;
         let mut may_refill = true;
-        while !self.standby.wait_with(self.host.as_fd(), self.jail.namespace_end())? {
+        loop {
+            self.standby.fill_stock(&self.placing);
+            if self.standby.wait_with(self.host.as_fd(), self.jail.namespace_end())? {
+                return Ok(());
+            }
             // What came may be a copy that is there now, for which nothing is to be made.
             may_refill = may_refill && !self.refill();
         }
-        Ok(())
     }
 
     /// One piece of work from hand-over to evidence, and the memfd that goes with it.
@@ -168,7 +175,8 @@ impl Worker {
         if let Some(ends) = self.jail.ends() {
             ends.let_go(asking);
         }
-        self.standby.keep_leaving(child)
+        self.standby.keep_leaving(child)?;
+        self.standby.trim_unfit()
     }
 
     /// Gives the work to a job. From here on the job holds it.

@@ -20,6 +20,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::{
     calls::{Call, Calls},
     placing::Placing,
+    stock::STOCK_MAX,
     template::{COPIES_MAX, Template, copy_for},
     watch::{self, Job},
 };
@@ -173,20 +174,48 @@ impl Standby {
         self.calls.note(execute, artifact);
     }
 
+    /// Whether the host asks again soon. Whoever has just got an answer often does, and what becomes of the jobs is looked at
+    /// with the next call anyway. Each look is a wake-up.
+    pub(crate) fn is_asked_soon(host: BorrowedFd<'_>) -> bool {
+        watch::is_readable_within(host, &HOST_ALONE)
+    }
+
+    /// Nobody asks at the moment. What was kept for calls that did not come goes.
+    pub(crate) fn end_burst(&mut self) -> io::Result<()> {
+        let mut room = STOCK_MAX;
+        for (template, _) in &mut self.templates {
+            template.end_burst();
+            template.trim(room)?;
+            room = room.saturating_sub(template.stocked());
+        }
+        Ok(())
+    }
+
+    /// Has copies made for a burst of calls like the last one, a few at a time.
+    pub(crate) fn fill_stock(&mut self, placing: &Placing) {
+        if self.terms.one_artifact || self.terms.copies != Copies::Likely {
+            return;
+        }
+        let (last, others) = match self.templates.split_first_mut() {
+            Some(((last, _), others)) => (last, others),
+            None => return,
+        };
+        let stocked: usize = others.iter().map(|(template, _)| template.stocked()).sum();
+        last.fill_stock(&self.likely, STOCK_MAX.saturating_sub(stocked), placing);
+    }
+
+    /// Ends some of the copies that waited for other calls than came.
+    pub(crate) fn trim_unfit(&mut self) -> io::Result<()> {
+        self.templates.first_mut().map_or(Ok(()), |(template, _)| template.trim_unfit())
+    }
+
     /// Waits until the host's socket is readable, which is true, or a job that waited has died, which
-    /// is reaped. `namespace_end` is an error, because nothing can be done after it.
-    ///
-    /// For a while it waits for the host alone: whoever has just got an answer asks again soon, and what becomes of the
-    /// jobs is looked at with the next call anyway. Each look is a wake-up.
+    /// is reaped, or copies are there that were ordered. `namespace_end` is an error, because nothing can be done after it.
     pub(crate) fn wait_with(
         &mut self,
         host: BorrowedFd<'_>,
         namespace_end: Option<BorrowedFd<'_>>,
     ) -> io::Result<bool> {
-        let mut source = [PollFd::from_borrowed_fd(host, PollFlags::IN)];
-        if rustix::io::retry_on_intr(|| poll(&mut source, Some(&HOST_ALONE)))? > 0 {
-            return Ok(true);
-        }
         let templates = self.templates.iter().flat_map(|(template, _)| template.sources());
         let idle = self.idle.iter().map(|job| job.child.as_fd());
         let leaving = self.leaving.iter().map(AsFd::as_fd);

@@ -8,7 +8,7 @@ use std::{
     collections::VecDeque,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use lazaret_sandbox::fork::Child;
@@ -21,16 +21,20 @@ use rustix::{
 use crate::{
     hand_over::{self, CHANNELS_AT_A_TIME},
     placing::Placing,
+    stock::Stock,
     watch::{self, Job},
 };
 
-/// Copies that wait for a call, or are made, at most. With one, the next call has to wait until it is made; with two it
+/// Copies that wait for a call, or are made, while calls come. With one, the next call has to wait until it is made; with two it
 /// is made while there is still one; with four the first calls after a pause need none that is made by a template that has slept,
 /// which takes several times as long, nor does one call have to wait because the kernel had to do something else meanwhile.
 pub(crate) const COPIES_MAX: usize = 4;
 
 /// With fewer that wait, what makes them has too much else to do.
 const READY_MIN: usize = 2;
+
+/// Copies that are made for the stock at a time: so much does a call find to be done that comes meanwhile.
+const STOCKED_AT_A_TIME: usize = 4;
 
 /// A template and the copies that wait for the next calls.
 pub(crate) struct Template {
@@ -39,6 +43,9 @@ pub(crate) struct Template {
     channels: VecDeque<OwnedFd>,
     /// The one that was ordered first is the first.
     copies: VecDeque<Next>,
+    /// Those that wait for another kind of call than has come, until they are put down.
+    unfit: Vec<Next>,
+    stock: Stock,
     /// How large what it has loaded is, which is in memory as long as it is.
     artifact_bytes: u64,
     /// Whether its copies wait behind their last doors.
@@ -72,6 +79,8 @@ impl Template {
                 job,
                 channels,
                 copies,
+                unfit: Vec::new(),
+                stock: Stock::new(Instant::now()),
                 artifact_bytes,
                 is_shut,
                 has_loaded: false,
@@ -83,8 +92,8 @@ impl Template {
         }
     }
 
-    /// Sees to it that so many copies wait or are made, [`COPIES_MAX`] at most, and says whether that took an order. Those
-    /// that cannot be ordered now are ordered the next time.
+    /// Sees to it that so many copies wait or are made, and says whether that took an order. Those that cannot be ordered
+    /// now are ordered the next time.
     pub(crate) fn order(&mut self, likely: &Copy, count: usize, placing: &Placing) -> bool {
         let how = match (self.is_shut, likely) {
             (false, _) => &Copy::Open,
@@ -92,7 +101,7 @@ impl Template {
             // The last call was an exception, and there are copies for those that are not.
             (true, Copy::Open) => return false,
         };
-        let lacking = count.min(COPIES_MAX).saturating_sub(self.copies.len());
+        let lacking = count.saturating_sub(self.copies.len());
         if lacking > 0 {
             self.kept_off = placing.of_template(&self.job.child, self.kept_off);
         }
@@ -129,13 +138,13 @@ impl Template {
     /// A copy, if there is one now or after this time. Those that wait for another kind of call make room for one that
     /// can serve this.
     pub(crate) fn take(&mut self, execute: &Execute, patience: Duration) -> Option<Job> {
-        let is_unfit = |next: &Next| !can_serve(next.how(), execute);
-        while self.copies.front().is_some_and(is_unfit) {
-            self.wait(patience);
-            if let Some(next) = self.copies.pop_front_if(|next| is_unfit(next)) {
-                self.copies_away = self.copies_away.saturating_sub(1);
-                self.discard(next).ok()?;
-            }
+        if self.copies.front().is_some_and(|next| !can_serve(next.how(), execute)) {
+            let copies = std::mem::take(&mut self.copies).into_iter();
+            let (fit, unfit): (Vec<_>, Vec<_>) =
+                copies.partition(|next| can_serve(next.how(), execute));
+            self.copies_away = self.copies_away.min(fit.len());
+            self.copies = fit.into();
+            self.unfit.extend(unfit);
         }
         if self.copies.is_empty() {
             self.order_one(&if self.is_shut { copy_for(execute) } else { Copy::Open });
@@ -145,6 +154,7 @@ impl Template {
             Next::Ready(_, job) => {
                 let is_away = self.copies_away > 0;
                 self.copies_away = self.copies_away.saturating_sub(1);
+                self.stock.note_call();
                 Some(Job { is_away, ..job })
             }
             ordered => {
@@ -154,21 +164,64 @@ impl Template {
         }
     }
 
-    /// Ends a copy that is there or to come.
-    fn discard(&mut self, next: Next) -> io::Result<()> {
-        match next {
-            Next::Ready(_, job) => watch::put_down(job),
-            // If it is there it finds its channel closed and ends, and has to be reaped.
-            Next::Ordered(..) => {
-                self.unheard = true;
-                Ok(())
-            }
+    /// Nobody asks at the moment: what came until now was one burst.
+    pub(crate) fn end_burst(&mut self) {
+        self.stock.end_burst(COPIES_MAX, Instant::now());
+    }
+
+    /// Has some of the copies made that are kept for the next burst, of which there may be so many, if nothing else is being made.
+    pub(crate) fn fill_stock(&mut self, likely: &Copy, most: usize, placing: &Placing) {
+        let wanted = COPIES_MAX + self.stock.wanted(most);
+        let is_making = self.copies.iter().any(|next| matches!(next, Next::Ordered(..)));
+        if wanted > self.copies.len() && !is_making {
+            let some = self.copies.len() + STOCKED_AT_A_TIME;
+            self.order(likely, wanted.min(some), placing);
         }
     }
 
-    /// Waits so long for the first copy, if it was ordered.
+    /// How many copies there are beyond those that are there without a burst.
+    pub(crate) fn stocked(&self) -> usize {
+        (self.copies.len() + self.unfit.len()).saturating_sub(COPIES_MAX)
+    }
+
+    /// Ends those that nobody will call, and those in stock that are not wanted or beyond so many.
+    pub(crate) fn trim(&mut self, most: usize) -> io::Result<()> {
+        let kept = COPIES_MAX + self.stock.wanted(most);
+        let surplus = self.copies.split_off(kept.min(self.copies.len()));
+        let ended: Vec<_> = self.unfit.drain(..).chain(surplus).collect();
+        self.copies_away = self.copies_away.min(self.copies.len());
+        self.discard(ended)
+    }
+
+    /// Ends some of those that nobody will call: so many that there are never more than come with a call.
+    pub(crate) fn trim_unfit(&mut self) -> io::Result<()> {
+        let some = self.unfit.len().min(COPIES_MAX);
+        let ended: Vec<_> = self.unfit.drain(..some).collect();
+        self.discard(ended)
+    }
+
+    /// Ends copies that are there or to come.
+    fn discard(&mut self, copies: Vec<Next>) -> io::Result<()> {
+        let ready = copies.into_iter().filter_map(|next| match next {
+            Next::Ready(_, job) => Some(job),
+            // If it is there it finds its channel closed and ends, and has to be reaped.
+            Next::Ordered(..) => {
+                self.unheard = true;
+                None
+            }
+        });
+        watch::put_down_all(ready.collect())
+    }
+
+    /// Waits so long for the first copy, if it was ordered and is not there.
     fn wait(&mut self, patience: Duration) {
+        if matches!(self.copies.front(), Some(Next::Ordered(..))) {
+            self.hear();
+        }
         if let Some(Next::Ordered(_, channel)) = self.copies.front() {
+            if self.has_loaded {
+                self.stock.note_want();
+            }
             let mut source = [PollFd::new(channel, PollFlags::IN)];
             let limit = Timespec {
                 tv_sec: patience.as_secs() as i64,
@@ -194,12 +247,16 @@ impl Template {
     /// Whether fewer copies than [`READY_MIN`] wait.
     pub(crate) fn is_short(&mut self) -> bool {
         let ready = |copies: &VecDeque<Next>| {
-            copies.iter().filter(|next| matches!(next, Next::Ready(..))).count()
+            copies.iter().filter(|next| matches!(next, Next::Ready(..))).take(READY_MIN).count()
         };
         if ready(&self.copies) < READY_MIN {
             self.hear();
         }
-        ready(&self.copies) < READY_MIN
+        let is_short = ready(&self.copies) < READY_MIN;
+        if is_short {
+            self.stock.note_want();
+        }
+        is_short
     }
 
     /// Takes note of copies that have said their byte, or that will not.
@@ -216,13 +273,14 @@ impl Template {
         }
     }
 
-    /// What becomes readable when the template or a copy ends, or when a copy is there.
+    /// What becomes readable when the template or a copy ends, or when the copy is there that was ordered last.
     pub(crate) fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let copies = self.copies.iter().map(|next| match next {
-            Next::Ordered(_, channel) => channel.as_fd(),
-            Next::Ready(_, job) => job.child.as_fd(),
+        let ready = self.copies.iter().filter_map(Next::job).map(|job| job.child.as_fd());
+        let ordered = self.copies.back().and_then(|next| match next {
+            Next::Ordered(_, channel) => Some(channel.as_fd()),
+            Next::Ready(..) => None,
         });
-        std::iter::once(self.job.child.as_fd()).chain(copies)
+        std::iter::once(self.job.child.as_fd()).chain(ready).chain(ordered)
     }
 
     /// Whether it is there only to be reaped.
@@ -243,11 +301,8 @@ impl Template {
 
     /// The children that this is.
     pub(crate) fn children(&self) -> impl Iterator<Item = &Child> {
-        let copies = self.copies.iter().filter_map(|next| match next {
-            Next::Ready(_, job) => Some(&job.child),
-            Next::Ordered(..) => None,
-        });
-        std::iter::once(&self.job.child).chain(copies)
+        let copies = self.copies.iter().chain(&self.unfit).filter_map(Next::job);
+        std::iter::once(&self.job.child).chain(copies.map(|job| &job.child))
     }
 
     /// Whether it may have left a child that nobody knows, since this was asked last.
@@ -258,15 +313,21 @@ impl Template {
     /// Ends it and its copies, and says whether it may have left a child that nobody knows.
     pub(crate) fn end(mut self) -> io::Result<bool> {
         self.hear();
-        while let Some(next) = self.copies.pop_front() {
-            self.discard(next)?;
-        }
+        let copies = self.copies.drain(..).chain(self.unfit.drain(..)).collect();
+        self.discard(copies)?;
         watch::put_down(self.job)?;
         Ok(self.unheard)
     }
 }
 
 impl Next {
+    fn job(&self) -> Option<&Job> {
+        match self {
+            Next::Ready(_, job) => Some(job),
+            Next::Ordered(..) => None,
+        }
+    }
+
     fn how(&self) -> &Copy {
         match self {
             Next::Ordered(how, _) | Next::Ready(how, _) => how,

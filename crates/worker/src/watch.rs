@@ -217,6 +217,12 @@ pub(crate) fn put_down(job: Job) -> io::Result<()> {
     watch::reap(job.child).map(drop)
 }
 
+/// Ends several, which end at the same time.
+pub(crate) fn put_down_all(jobs: Vec<Job>) -> io::Result<()> {
+    jobs.iter().try_for_each(|job| watch::kill(&job.child))?;
+    jobs.into_iter().try_for_each(|job| watch::reap(job.child).map(drop))
+}
+
 struct Ready {
     stream: bool,
     ended: bool,

@@ -10,7 +10,7 @@ use rustix::process::Resource;
 use crate::layer::{During, Step, check};
 use crate::sys::{self, Way};
 
-/// Far more than the four hundred that a worker has: its two, the signal descriptor, an artifact, and for
+/// Far more than the seven hundred that a worker has: its two, the signal descriptor, an artifact, and for
 /// each job that waits a pidfd and a channel. The limit also bounds descriptors that are
 /// on their way between processes (unix(7), ETOOMANYREFS), and those of all workers of a user together.
 const WORKER_DESCRIPTORS: u64 = 1024;

@@ -1,0 +1,108 @@
+//! How many copies a template keeps ready for the next burst of calls.
+//!
+//! To make a copy, and to put it away, takes more processor time than the call that it is for. While calls come one after another
+//! copies are made no faster than on the other processors, and calls wait for them. So as many as the longest burst
+//! took are made as soon as nobody asks, and the next burst finds them.
+
+use std::time::{Duration, Instant};
+
+/// Copies of all templates of a worker that are kept so, at most, beyond those that are there for any call. Each takes some 0.2 MB.
+pub(crate) const STOCK_MAX: usize = 128;
+/// Calls at the beginning of a burst of which nothing is learnt: before it there may have been one copy only.
+const FIRST_CALLS: usize = 8;
+/// How long after a burst that took some they are kept.
+const UNUSED_MAX: Duration = Duration::from_secs(60);
+
+pub(crate) struct Stock {
+    /// Calls of the burst that is not over.
+    calls: usize,
+    /// Whether calls came faster than copies were made.
+    ran_short: bool,
+    /// How many calls the longest had that ran short.
+    wanted: usize,
+    /// When the last burst ended that took some.
+    needed: Instant,
+}
+
+impl Stock {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { calls: 0, ran_short: false, wanted: 0, needed: now }
+    }
+
+    /// A call has come.
+    pub(crate) fn note_call(&mut self) {
+        self.calls += 1;
+    }
+
+    /// Copies are made more slowly than calls come.
+    pub(crate) fn note_want(&mut self) {
+        self.ran_short |= self.calls > FIRST_CALLS;
+    }
+
+    /// What came until now was one burst, of more than `without` calls if it took some of these.
+    pub(crate) fn end_burst(&mut self, without: usize, now: Instant) {
+        let calls = std::mem::take(&mut self.calls);
+        if std::mem::take(&mut self.ran_short) {
+            self.wanted = self.wanted.max(calls);
+        }
+        if calls > without {
+            self.needed = now;
+        } else if now.duration_since(self.needed) > UNUSED_MAX {
+            self.wanted = 0;
+        }
+    }
+
+    /// How many there should be, if it may be so many.
+    pub(crate) fn wanted(&self, most: usize) -> usize {
+        self.wanted.min(most)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WITHOUT: usize = 4;
+
+    fn burst(stock: &mut Stock, calls: usize, ran_short: bool, now: Instant) -> usize {
+        (0..calls).for_each(|_| stock.note_call());
+        if ran_short {
+            stock.note_want();
+        }
+        stock.end_burst(WITHOUT, now);
+        stock.wanted(STOCK_MAX)
+    }
+
+    #[test]
+    fn a_burst_that_ran_short_is_what_is_kept_for_the_next_and_others_are_not() {
+        let now = Instant::now();
+        let mut stock = Stock::new(now);
+        assert_eq!(burst(&mut stock, 50, false, now), 0, "copies were made as fast");
+        assert_eq!(burst(&mut stock, 50, true, now), 50);
+        assert_eq!(burst(&mut stock, 20, true, now), 50, "the longest");
+        assert_eq!(burst(&mut stock, 1000, true, now), STOCK_MAX);
+        assert_eq!(stock.wanted(10), 10);
+    }
+
+    #[test]
+    fn a_burst_that_is_short_at_its_beginning_only_needs_none() {
+        let now = Instant::now();
+        let mut stock = Stock::new(now);
+        assert_eq!(burst(&mut stock, FIRST_CALLS, true, now), 0);
+        stock.note_call();
+        stock.note_want();
+        assert_eq!(burst(&mut stock, 50, false, now), 0);
+    }
+
+    #[test]
+    fn what_no_burst_has_taken_for_a_while_is_not_kept() {
+        let begin = Instant::now();
+        let mut stock = Stock::new(begin);
+        assert_eq!(burst(&mut stock, 50, true, begin), 50);
+        let later = begin + UNUSED_MAX;
+        assert_eq!(burst(&mut stock, WITHOUT, false, later), 50);
+        assert_eq!(burst(&mut stock, 10, false, later), 50, "it took some");
+        assert_eq!(burst(&mut stock, 1, false, later + UNUSED_MAX), 50);
+        assert_eq!(burst(&mut stock, 1, false, later + 2 * UNUSED_MAX), 0);
+    }
+}
