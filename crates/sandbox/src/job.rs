@@ -274,11 +274,20 @@ impl JobJail {
         self.record.apply(Layer::JobLimits, limits::refuse_files)
     }
 
-    /// Template: its copies have these bytes mapped before they wait for their call, as they will read most of them.
-    pub fn map_ahead(&mut self, text: &[u8]) {
+    /// Template: its copies have this text mapped before they wait for their call. Of one in large pages that is what such pages hold
+    /// wholly: the rest costs each copy as much as sixteen of them for a megabyte, whether or not it is called.
+    pub fn map_ahead(&mut self, text: &[u8], in_large_pages: bool) {
         let Range { start, end } = text.as_ptr_range();
-        let (start, end) = (start.addr(), end.addr().next_multiple_of(sys::PAGE_BYTES));
-        self.ahead.add(start - start % sys::PAGE_BYTES..end);
+        let (start, end) = (start.addr(), end.addr());
+        let pages = match in_large_pages {
+            true => {
+                start.next_multiple_of(sys::LARGE_PAGE_BYTES)..end - end % sys::LARGE_PAGE_BYTES
+            }
+            false => start - start % sys::PAGE_BYTES..end.next_multiple_of(sys::PAGE_BYTES),
+        };
+        if !text.is_empty() && !pages.is_empty() {
+            self.ahead.add(pages);
+        }
     }
 
     /// Template: from now on it and its copies have the final list of a copy that waits, and what making one takes only

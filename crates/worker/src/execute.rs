@@ -103,9 +103,9 @@ pub(crate) fn template(
         Loaded::Program(program) => program.text(),
         Loaded::Native(..) | Loaded::NativeText(..) => &[],
     };
-    let is_in_large_pages = is_gathered && place.is_some_and(|place| place.has(text));
-    if !text.is_empty() && (is_in_large_pages || text.len() <= SMALL_TEXT_BYTES_MAX) {
-        jail.map_ahead(text);
+    let in_large_pages = is_gathered && place.is_some_and(|place| place.has(text));
+    if in_large_pages || text.len() <= SMALL_TEXT_BYTES_MAX {
+        jail.map_ahead(text, in_large_pages);
     }
     let rehearsal = rehearsal(likely);
     set_scratch_memory_apart();

@@ -56,6 +56,8 @@ pub(crate) struct Standby {
     /// How a copy for a call like the last one waits.
     likely: Copy,
     templates_lost: u32,
+    /// Copies that may be kept for bursts: fewer where a template was lost over it.
+    stock_max: usize,
     stranger_looks: u32,
     terms: Terms,
 }
@@ -98,6 +100,7 @@ impl Standby {
             calls: Calls::new(),
             likely: Copy::Open,
             templates_lost: 0,
+            stock_max: STOCK_MAX,
             stranger_looks: 0,
             terms,
         }
@@ -182,7 +185,7 @@ impl Standby {
 
     /// Nobody asks at the moment. What was kept for calls that did not come goes.
     pub(crate) fn end_burst(&mut self) -> io::Result<()> {
-        let mut room = STOCK_MAX;
+        let mut room = self.stock_max;
         for (template, _) in &mut self.templates {
             template.end_burst();
             template.trim(room)?;
@@ -201,7 +204,7 @@ impl Standby {
             None => return,
         };
         let stocked: usize = others.iter().map(|(template, _)| template.stocked()).sum();
-        last.fill_stock(&self.likely, STOCK_MAX.saturating_sub(stocked), placing);
+        last.fill_stock(&self.likely, self.stock_max.saturating_sub(stocked), placing);
     }
 
     /// Ends some of the copies that waited for other calls than came.
@@ -275,6 +278,10 @@ impl Standby {
         let lost: Vec<_> = self.templates.extract_if(.., has_ended).collect();
         for (template, _) in lost {
             self.templates_lost += 1;
+            // Perhaps for want of one process more, as a container may allow few.
+            if template.stocked() > 0 {
+                self.stock_max = self.stock_max.min(template.stocked() / 2);
+            }
             self.end(template)?;
         }
         self.reap_strangers()
