@@ -33,7 +33,7 @@ const COPY_PATIENCE_IN_ATTACKS: Duration = Duration::from_secs(10);
 /// Templates that may be lost in a row before this worker makes no more: a machine may refuse them what
 /// they need.
 const TEMPLATES_LOST_MAX: u32 = 8;
-/// How long a worker that is asked for nothing keeps more templates than one.
+/// How long a worker that is asked for nothing keeps more templates than one, and a stock of copies.
 const TEMPLATES_IDLE_MAX: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
 /// How often a worker that waits looks for a child that nobody knows, and how long it waits in between.
 const STRANGER_LOOKS_MAX: u32 = 20;
@@ -229,10 +229,11 @@ impl Standby {
             .chain(templates)
             .map(|source| PollFd::from_borrowed_fd(source, PollFlags::IN))
             .collect();
-        let limit = match (self.stranger_looks, self.templates.len()) {
+        let has_stock = self.templates.iter().any(|(template, _)| template.stocked() > 0);
+        let limit = match (self.stranger_looks, has_stock || self.templates.len() > 1) {
             (1.., _) => Some(&STRANGER_PAUSE),
-            (0, 2..) => Some(&TEMPLATES_IDLE_MAX),
-            (0, _) => None,
+            (0, true) => Some(&TEMPLATES_IDLE_MAX),
+            (0, false) => None,
         };
         let ready = rustix::io::retry_on_intr(|| poll(&mut sources, limit))?;
         if !sources[0].revents().is_empty() {
@@ -243,6 +244,7 @@ impl Standby {
         }
         if ready == 0 && self.stranger_looks == 0 {
             self.keep_templates(1)?;
+            self.end_burst()?;
         }
         self.reap_the_dead().map(|()| false)
     }
