@@ -165,8 +165,6 @@ async fn what_a_burst_of_calls_took_waits_for_the_next_and_makes_room_for_other_
     let code = trivial(1);
     // The worker, the keeper of its jobs, the job for anything, and a template with its copies.
     let without = 4 + COPIES_MAX;
-    let ended =
-        async || until("jobs that end", || (execute_processes() <= without).then_some(())).await;
     let mut bursts = 0;
     while execute_processes() <= without + STOCK_MAX / 2 {
         bursts += 1;
@@ -192,7 +190,7 @@ async fn what_a_burst_of_calls_took_waits_for_the_next_and_makes_room_for_other_
     // Of other limits, so that none of them can serve it. Not longer ones: their template could not either.
     let other = settings(SECOND, Retry::Never);
     returned(&host.validate(&code, block(), &other).await.unwrap());
-    ended().await;
+    until("jobs that end", || (execute_processes() <= without).then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

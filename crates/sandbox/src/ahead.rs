@@ -2,7 +2,7 @@
 //!
 //! The kernel copies no place of a file's pages at a fork. So a copy would find the text of the program, that of the artifact, and
 //! what the loader has filled in page by page, or two megabytes by two, and a call would wait for each of these faults. One call
-//! finds them all (`madvise(2)`, MADV_POPULATE_READ, Linux 5.14), before anybody waits.
+//! for each of these finds its pages (`madvise(2)`, MADV_POPULATE_READ, Linux 5.14), before anybody waits.
 
 use std::ops::Range;
 

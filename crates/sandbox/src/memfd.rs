@@ -249,6 +249,19 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_long_enough_is_mapped_where_a_large_page_can_begin() {
+        let file = sealed(&vec![7; sys::LARGE_PAGE_BYTES + 1]);
+        // Another thread may map something there, so that one time is enough.
+        let is_there = (0..100).any(|_| {
+            let place = LargePlace::ready(&file).unwrap();
+            let mapped = Mapped::open(&file, u64::MAX).unwrap();
+            place.has(&mapped) && mapped.as_ptr().addr().is_multiple_of(sys::LARGE_PAGE_BYTES)
+        });
+        assert!(is_there, "the kernel never took the gap that was made");
+        assert!(LargePlace::ready(sealed(b"lazaret")).is_none());
+    }
+
+    #[test]
     fn a_sealed_file_cannot_change() {
         let file = sealed(b"lazaret");
         assert_eq!(rustix::io::pwrite(&file, b"x", 0), Err(Errno::PERM));

@@ -199,10 +199,7 @@ impl Standby {
         if self.terms.one_artifact || self.terms.copies != Copies::Likely {
             return;
         }
-        let (last, others) = match self.templates.split_first_mut() {
-            Some(((last, _), others)) => (last, others),
-            None => return,
-        };
+        let Some(((last, _), others)) = self.templates.split_first_mut() else { return };
         let stocked: usize = others.iter().map(|(template, _)| template.stocked()).sum();
         last.fill_stock(&self.likely, self.stock_max.saturating_sub(stocked), placing);
     }

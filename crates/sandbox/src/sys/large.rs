@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gap_begins_where_a_large_page_can_and_its_ends_are_given_back() {
+    fn a_gap_begins_where_a_large_page_can_and_is_as_long_as_it_has_to_be() {
         for bytes in [1, LARGE_PAGE_BYTES, 3 * LARGE_PAGE_BYTES + 1] {
             let gap = Gap::ready(bytes).unwrap();
             let Range { start, end } = gap.place;
