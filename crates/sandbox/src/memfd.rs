@@ -131,9 +131,9 @@ impl LargePlace {
     /// Sees to it for a file of whoever maps it without asking for a place, as a loader of the engine's. Nothing if the file has no
     /// large page, or there is no such place.
     pub fn ready(file: impl AsFd) -> Option<Self> {
-        let bytes = fstat(file).ok()?.st_size as usize;
+        let bytes = fstat(&file).ok()?.st_size as usize;
         let has_large_pages = bytes >= sys::LARGE_PAGE_BYTES;
-        has_large_pages.then(|| sys::large::Gap::ready(bytes)).flatten().map(Self)
+        has_large_pages.then(|| sys::large::Gap::ready(file.as_fd(), bytes)).flatten().map(Self)
     }
 
     /// Whether that is where these bytes were mapped.
@@ -253,7 +253,7 @@ mod tests {
         let file = sealed(&vec![7; sys::LARGE_PAGE_BYTES + 1]);
         // Another thread may map something there, so that one time is enough.
         let is_there = (0..100).any(|_| {
-            let place = LargePlace::ready(&file).unwrap();
+            let Some(place) = LargePlace::ready(&file) else { return false };
             let mapped = Mapped::open(&file, u64::MAX).unwrap();
             place.has(&mapped) && mapped.as_ptr().addr().is_multiple_of(sys::LARGE_PAGE_BYTES)
         });

@@ -2,10 +2,14 @@
 
 use std::io;
 use std::ops::Range;
+use std::os::fd::BorrowedFd;
 use std::ptr;
 
 use super::raw::{self, Way};
-use super::{LARGE_PAGE_BYTES, PAGE_BYTES};
+use super::{LARGE_PAGE_BYTES, PAGE_BYTES, ReadMapping};
+
+/// The most holes elsewhere that are filled so that a file is mapped where that is expected.
+const HOLES_MAX: usize = 16;
 
 /// Addresses that are kept, and given back when this is dropped.
 #[derive(Debug)]
@@ -17,27 +21,37 @@ impl Drop for Kept {
     }
 }
 
-/// Where a mapping is expected that was not asked for in any place.
+/// Where the next mapping of a whole file is expected.
 #[derive(Debug)]
 pub(crate) struct Gap {
     place: Range<usize>,
     _beyond: Kept,
+    _holes: Vec<ReadMapping>,
 }
 
 impl Gap {
-    /// Makes a gap of so many bytes that begins where a large page can, as the highest that is large enough: the next mapping of that
-    /// length goes there, since the kernel takes the upper end of the highest gap (`vm_unmapped_area`). Nobody may rely on that.
-    pub(crate) fn ready(bytes: usize) -> Option<Self> {
-        let bytes = bytes.next_multiple_of(PAGE_BYTES);
+    /// Makes a gap of so many bytes, all that `file` has, that begins where a large page can, and fills what holes the kernel takes
+    /// before it: so the next mapping of the file goes there, as one that is tried did. Nobody may rely on that.
+    pub(crate) fn ready(file: BorrowedFd<'_>, bytes: usize) -> Option<Self> {
+        // First, since it may be mapped as well.
+        let mut holes = Vec::with_capacity(HOLES_MAX);
         let reserved = super::reserve(bytes + LARGE_PAGE_BYTES);
         if reserved.is_null() {
             return None;
         }
         let reserved = reserved.expose_provenance();
         let start = reserved.next_multiple_of(LARGE_PAGE_BYTES);
-        let end = start + bytes;
+        let end = start + bytes.next_multiple_of(PAGE_BYTES);
+        let beyond = Kept(end..(reserved + bytes + LARGE_PAGE_BYTES).next_multiple_of(PAGE_BYTES));
         unmap(&(reserved..end));
-        Some(Self { place: start..end, _beyond: Kept(end..reserved + bytes + LARGE_PAGE_BYTES) })
+        while holes.len() < HOLES_MAX {
+            let tried = super::map_unchanging(file, bytes).ok()?;
+            if tried.as_ptr().addr() == start {
+                return Some(Self { place: start..end, _beyond: beyond, _holes: holes });
+            }
+            holes.push(tried);
+        }
+        None
     }
 
     /// Whether those bytes are in that place.
@@ -64,17 +78,49 @@ pub(crate) fn find_ahead(way: Way, pages: &Range<usize>) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::os::fd::AsFd;
+
+    use rustix::fs::{MemfdFlags, memfd_create};
+
     use super::*;
 
+    /// Another thread may map something there, so that one time is enough.
+    fn once(mut is_so: impl FnMut() -> bool) -> bool {
+        (0..100).any(|_| is_so())
+    }
+
     #[test]
-    fn a_gap_begins_where_a_large_page_can_and_is_as_long_as_it_has_to_be() {
-        for bytes in [1, LARGE_PAGE_BYTES, 3 * LARGE_PAGE_BYTES + 1] {
-            let gap = Gap::ready(bytes).unwrap();
-            let Range { start, end } = gap.place;
-            assert!(start.is_multiple_of(LARGE_PAGE_BYTES) && end - start >= bytes);
-            assert!(end - start < bytes + PAGE_BYTES);
-            assert!(!gap.has(&[1]));
+    fn a_file_is_mapped_in_its_gap_which_begins_where_a_large_page_can() {
+        for bytes in [LARGE_PAGE_BYTES, LARGE_PAGE_BYTES + 1, 3 * LARGE_PAGE_BYTES + 1] {
+            let file = File::from(memfd_create(c"test", MemfdFlags::CLOEXEC).unwrap());
+            file.set_len(bytes as u64).unwrap();
+            let is_there = once(|| {
+                let Some(gap) = Gap::ready(file.as_fd(), bytes) else { return false };
+                let mapped = crate::sys::map_unchanging(file.as_fd(), bytes).unwrap();
+                assert!(gap.place.start.is_multiple_of(LARGE_PAGE_BYTES));
+                assert!(!gap.has(&[1]));
+                gap.has(&mapped)
+            });
+            assert!(is_there, "{bytes} bytes were never mapped in the gap");
         }
+    }
+
+    #[test]
+    fn a_hole_elsewhere_that_is_just_large_enough_is_filled() {
+        let bytes = LARGE_PAGE_BYTES + PAGE_BYTES;
+        let file = File::from(memfd_create(c"test", MemfdFlags::CLOEXEC).unwrap());
+        file.set_len(bytes as u64).unwrap();
+        let is_there = once(|| {
+            let around = crate::sys::reserve(bytes + 2 * PAGE_BYTES).expose_provenance();
+            let hole = around + PAGE_BYTES..around + PAGE_BYTES + bytes;
+            let _around = [Kept(around..hole.start), Kept(hole.end..hole.end + PAGE_BYTES)];
+            unmap(&hole);
+            let Some(gap) = Gap::ready(file.as_fd(), bytes) else { return false };
+            let mapped = crate::sys::map_unchanging(file.as_fd(), bytes).unwrap();
+            !gap._holes.is_empty() && gap.has(&mapped)
+        });
+        assert!(is_there, "the file was never mapped in its gap, or only where there was no hole");
     }
 
     #[test]
