@@ -14,7 +14,7 @@ use crate::{
 
 /// Calls of a block in a turn. What a jail adds is the difference of two medians, and that of the largest block is a few
 /// hundredths of either: it takes many calls to tell.
-const CALLS: usize = 6;
+const CALLS: usize = 12;
 /// The same where every other block is called in between.
 const CALLS_IN_A_ROW: usize = 3;
 const MUST: f64 = 8.0;

@@ -3,21 +3,41 @@
 use crate::{
     hosts::Side,
     made,
+    samples::{BySide, Quantiles},
     stage::Stage,
     table::{Figure, Row},
-    turns::in_turns,
+    turns::{Plan, in_turns},
 };
 
-/// Calls in a turn: so many that the slowest in a hundred means something over all rounds.
+/// Calls in a turn. Lazaret can have jobs in stock for as many.
 const CALLS: usize = 100;
+/// Turns for each round: the slowest in a hundred of a few hundred calls are a handful, and say little.
+const TURNS: usize = 3;
+/// Calls in a long turn: many more than Lazaret can have jobs in stock for.
+const CALLS_ON_AND_ON: usize = 1000;
+/// Rounds for each long turn.
+const ROUNDS: usize = 3;
 const MUST: f64 = 12.0;
 
 pub(super) async fn run(stage: &mut Stage) -> Result<Vec<Row>, String> {
     let work = made::trivial()?;
-    let times = in_turns(&stage.hosts, &[&work], stage.plan(CALLS)).await?;
-    let (peer, lazaret) = (times[0].of(Side::Peer), times[0].of(Side::Lazaret));
-    let p99 = |of: crate::samples::Quantiles| Figure::Time(of.p99);
-    let all = Row::new("trivial, p50", Figure::Times(peer), Figure::Times(lazaret));
-    let slowest = Row::new("trivial, p99", p99(peer), p99(lazaret));
-    Ok(vec![all.must_be_better(MUST), slowest.must_be_better(MUST)])
+    let plan = stage.plan(CALLS);
+    let plan = Plan { rounds: plan.rounds * TURNS, ..plan };
+    let times = in_turns(&stage.hosts, &[&work], plan).await?;
+    let rounds = plan.rounds.div_ceil(TURNS * ROUNDS);
+    let on_and_on = Plan { rounds, calls: CALLS_ON_AND_ON, ..plan };
+    let on_and_on = in_turns(&stage.hosts, &[&work], on_and_on).await?;
+
+    let [p50, p99] = rows("trivial", &times[0]);
+    let on_and_on = rows("trivial, a thousand calls without a rest", &on_and_on[0]);
+    Ok([p50.must_be_better(MUST), p99.must_be_better(MUST)].into_iter().chain(on_and_on).collect())
+}
+
+fn rows(case: &str, times: &BySide) -> [Row; 2] {
+    let (peer, lazaret) = (times.of(Side::Peer), times.of(Side::Lazaret));
+    let p99 = |of: Quantiles| Figure::Time(of.p99);
+    [
+        Row::new(format!("{case}, p50"), Figure::Times(peer), Figure::Times(lazaret)),
+        Row::new(format!("{case}, p99"), p99(peer), p99(lazaret)),
+    ]
 }
