@@ -3,7 +3,7 @@
 //! Made by [`Engine::load`](crate::Engine::load) before the last system call filter; guest code runs
 //! only behind it.
 
-use wasmtime::{Instance, InstancePre, Module, Store, TypedFunc};
+use wasmtime::{Instance, InstancePre, Module, ModuleExport, Store, TypedFunc};
 
 use crate::imports::State;
 use crate::instrument::START;
@@ -51,6 +51,11 @@ impl Artifact {
     /// Makes an instance. Runs no guest code: preparation took the `start` function out.
     pub(crate) fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<Instance> {
         self.linked.instantiate(store)
+    }
+
+    /// Where an export is found without looking for its name.
+    pub(crate) fn export(&self, name: &str) -> Option<ModuleExport> {
+        self.module.get_export_index(name)
     }
 
     pub(crate) fn memory_pages_min(&self) -> u64 {

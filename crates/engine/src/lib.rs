@@ -41,6 +41,7 @@ pub use cpu::Cpu;
 pub use engine::{Engine, EngineError};
 pub use execute::{EXPORTS_LISTED_MAX, ExecuteError};
 pub use externs::{ExternKind, ImportTreatment, InspectedExport, InspectedImport};
+pub use imports::FindAhead;
 pub use imports::log::{LogLevel, LogLine, LogMessage, LogSink};
 pub use inspect::{Inspection, inspect};
 pub use params::{CodeFormat, CodeLimits, Features, Params, Profile, UnknownImports};

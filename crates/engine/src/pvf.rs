@@ -5,17 +5,18 @@
 //! Runs in an execute job; between making the instance and calling it come the last doors.
 
 use std::borrow::Cow;
+use std::hint::black_box;
 use std::ops::Range;
 
 use parity_scale_codec::{Compact, Encode as _};
-use wasmtime::{Global, Memory, Store, TypedFunc};
+use wasmtime::{Global, Memory, ModuleExport, Store, TypedFunc};
 
 use crate::artifact::{Artifact, start};
 use crate::compressed::{decompress, is_compressed};
 use crate::engine::Engine;
 use crate::execute::ExecuteError;
 use crate::imports::log::LogSink;
-use crate::imports::{ALLOCATION_BYTES_MAX, Guest, Heap, Refusal, State};
+use crate::imports::{ALLOCATION_BYTES_MAX, FindAhead, Guest, Heap, Refusal, State};
 use crate::params::Params;
 use crate::prepare::STACK_BYTES_MARGIN;
 use crate::room::Room;
@@ -76,6 +77,8 @@ impl std::fmt::Debug for Reply {
 /// it was made, because it may be copied for many calls.
 pub struct Instance {
     store: Store<State>,
+    instance: wasmtime::Instance,
+    entry_export: Option<ModuleExport>,
     start: Option<TypedFunc<(), ()>>,
     memory: Option<Memory>,
     heap_base: Option<Global>,
@@ -83,7 +86,13 @@ pub struct Instance {
     stack_bytes: usize,
 }
 
-/// `validate_block`.
+/// The smallest page that a kernel maps, at the beginning of which every memory begins.
+const PAGE_BYTES: usize = 4096;
+
+/// What is called.
+const ENTRY: &str = "validate_block";
+
+/// Its type.
 type Entry = TypedFunc<(u32, u32), u64>;
 
 /// Makes memory of the guest, the first, hold what a piece of the input is, the second, which is as long. How is its
@@ -151,10 +160,39 @@ impl Instance {
             start,
             memory,
             heap_base,
-            entry: instance.get_typed_func(&mut store, "validate_block").ok(),
+            entry: instance.get_typed_func(&mut store, ENTRY).ok(),
+            instance,
+            entry_export: artifact.export(ENTRY),
             store,
             stack_bytes,
         })
+    }
+
+    /// Writes to what each call writes to first, and changes nothing: a copy of the process that was made for a call has pages of
+    /// its own there then, before anybody waits for it. Runs nothing of the guest's.
+    pub fn rehearse(&mut self) {
+        // The engine puts down anew what it is asked for, beside the guest's globals.
+        if let Some(entry) = &self.entry_export {
+            black_box(self.instance.get_module_export(&mut self.store, entry));
+        }
+        let heap = black_box(self.store.data_mut().heap.take());
+        let heap_start = heap.as_ref().map(Heap::start);
+        self.store.data_mut().heap = heap;
+        if let (Some(memory), Some(start)) = (self.memory, heap_start) {
+            let (memory, state) = memory.data_and_store_mut(&mut self.store);
+            let page = start - start % PAGE_BYTES;
+            let first = memory.get_mut(page..page + PAGE_BYTES);
+            state
+                .find_ahead
+                .zip(first)
+                .into_iter()
+                .for_each(|(find_ahead, first)| find_ahead(first));
+        }
+    }
+
+    /// Has pages of the guest's heap found before it touches them, by whoever can: the engine itself makes no system call.
+    pub fn find_ahead(&mut self, find_ahead: FindAhead) {
+        self.store.data_mut().find_ahead = Some(find_ahead);
     }
 
     /// Room on the stack for a call and for what leads to it.
@@ -175,7 +213,7 @@ impl Instance {
     /// Runs the `start` function and puts the input on the guest's heap.
     pub fn place(self, input: Input<'_>, put: Put<'_>) -> Result<Placed, ExecuteError> {
         let pieces = Pieces::encode(input)?;
-        let Self { mut store, start, memory, heap_base, entry, stack_bytes } = self;
+        let Self { mut store, start, memory, heap_base, entry, stack_bytes, .. } = self;
         if let Some(start) = start {
             stacker::maybe_grow(stack_bytes, stack_bytes, || start.call(&mut store, ()))
                 .map_err(|error| end(&error))?;
@@ -185,7 +223,7 @@ impl Instance {
         if store.data().heap.is_none() {
             ready_heap(&mut store, memory, heap_base)?;
         }
-        let entry = entry.ok_or(missing("validate_block"))?;
+        let entry = entry.ok_or(missing(ENTRY))?;
         let input = pieces.put(&mut store, put)?;
         Ok(Placed { store, memory, entry, input, stack_bytes })
     }
@@ -289,7 +327,7 @@ impl<'a> Pieces<'a> {
         let bytes = self.0.iter().map(|piece| piece.len() as u64).sum();
         let length = checked_length(bytes)?;
         let placed = Guest::enter(store).and_then(|mut guest| {
-            let start = guest.allocate(length)?;
+            let start = guest.allocate_filled(length)?;
             let mut pointer = start;
             for piece in &self.0 {
                 put(guest.bytes_mut(pointer, piece.len() as u32)?, piece);

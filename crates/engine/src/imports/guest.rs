@@ -7,7 +7,7 @@
 use sc_allocator::FreeingBumpHeapAllocator;
 use wasmtime::{AsContextMut, Linker, Memory};
 
-use super::{Refusal, State, host_functions};
+use super::{Refusal, State, ahead::Ahead, host_functions};
 
 /// The largest single allocation: 32 MiB, a consensus constant of Substrate's allocator.
 pub(crate) const ALLOCATION_BYTES_MAX: u32 = sp_core::MAX_POSSIBLE_ALLOCATION;
@@ -19,7 +19,7 @@ const HEADER_BYTES: u32 = 8;
 const HEAP_PAGES_MAX: u32 = 65_535;
 
 /// The heap of a guest, served by the host.
-pub(crate) struct Heap(FreeingBumpHeapAllocator);
+pub(crate) struct Heap(FreeingBumpHeapAllocator, Ahead);
 
 impl Heap {
     /// A heap that starts at `__heap_base`.
@@ -27,7 +27,13 @@ impl Heap {
         // The allocator rounds up to 8 and, in a release build, wraps to 0 in the last 7 bytes of
         // the address space; a build with overflow checks would panic instead.
         let wraps = heap_base > u32::MAX - 7;
-        Self(FreeingBumpHeapAllocator::new(if wraps { 0 } else { heap_base }))
+        let heap_base = if wraps { 0 } else { heap_base };
+        Self(FreeingBumpHeapAllocator::new(heap_base), Ahead::new(heap_base))
+    }
+
+    /// Where it begins in the guest's memory.
+    pub(crate) fn start(&self) -> usize {
+        self.1.heap_base()
     }
 
     /// A guest that forges free-list headers can make the allocator count more than 4 GiB as in
@@ -94,7 +100,32 @@ impl<C: AsContextMut<Data = State>> Guest<C> {
         (memory, state)
     }
 
+    /// Allocates what the guest is about to write to.
     pub(crate) fn allocate(&mut self, size: u32) -> Result<u32, Refusal> {
+        let pointer = self.allocate_untouched(size)?;
+        self.find_ahead(u64::from(pointer) + u64::from(size));
+        Ok(pointer)
+    }
+
+    /// Allocates what is filled before anything else is allocated, by whoever sees to its pages.
+    pub(crate) fn allocate_filled(&mut self, size: u32) -> Result<u32, Refusal> {
+        let pointer = self.allocate_untouched(size)?;
+        let end = u64::from(pointer) + u64::from(size);
+        self.state().heap.iter_mut().for_each(|heap| heap.1.skip(end));
+        Ok(pointer)
+    }
+
+    fn find_ahead(&mut self, heap_end: u64) {
+        let (memory, state) = self.memory.data_and_store_mut(&mut self.context);
+        if let Some(find_ahead) = state.find_ahead
+            && let Some(heap) = &mut state.heap
+            && let Some(piece) = heap.1.next(heap_end, memory.len())
+        {
+            find_ahead(&mut memory[piece]);
+        }
+    }
+
+    fn allocate_untouched(&mut self, size: u32) -> Result<u32, Refusal> {
         self.with_heap(|heap, memory| {
             if heap.count_would_overflow(size.min(ALLOCATION_BYTES_MAX)) {
                 return Err(sc_allocator::Error::Other("the count of bytes in use overflows"));

@@ -5,6 +5,7 @@
 //! Polkadot's PVF host (`sp-io`: misc, crypto, hashing, allocator, logging, trie). A host function
 //! must not panic on anything a guest can say, and takes no memory on a guest's word alone.
 
+mod ahead;
 mod crypto;
 mod guest;
 mod hashing;
@@ -16,6 +17,7 @@ mod trie;
 
 use wasmtime::{Linker, Memory};
 
+pub use ahead::FindAhead;
 pub(crate) use guest::{ALLOCATION_BYTES_MAX, Guest, Heap};
 pub(crate) use memory_limit::MemoryLimit;
 pub(crate) use signatures::{Provision, signature_of};
@@ -30,6 +32,8 @@ pub(crate) struct State {
     /// The guest's memory; absent while its `start` function runs.
     pub(crate) memory: Option<Memory>,
     pub(crate) heap: Option<Heap>,
+    /// Where there is somebody to do it.
+    pub(crate) find_ahead: Option<FindAhead>,
     pub(crate) limit: MemoryLimit,
     pub(crate) log: LogSink,
     /// Whether all signatures since `start_batch_verify` were good; absent outside a batch.
@@ -39,7 +43,7 @@ pub(crate) struct State {
 impl State {
     pub(crate) fn new(memory_pages_max: u32, log: LogSink) -> Self {
         let limit = MemoryLimit::new(memory_pages_max);
-        Self { memory: None, heap: None, limit, log, batch: None }
+        Self { memory: None, heap: None, find_ahead: None, limit, log, batch: None }
     }
 }
 

@@ -29,6 +29,11 @@ pub const ROWS: &[Row] = &[
     row(c::SYS_brk, &[], "malloc"),
     row(c::SYS_madvise, &[Is(2, c::MADV_DONTNEED as u64)], "giving memory back"),
     row(c::SYS_madvise, &[Is(2, c::MADV_HUGEPAGE as u64)], "the place of a large input"),
+    row(
+        c::SYS_madvise,
+        &[Is(2, c::MADV_POPULATE_WRITE as u64)],
+        "memory that the guest is about to use",
+    ),
     row(c::SYS_sigaltstack, &[], "Wasmtime's stack for trap signals"),
     row(c::SYS_rt_sigreturn, &[], "coming back from a trap signal"),
     row(c::SYS_exit_group, &[], "the end"),
