@@ -54,7 +54,7 @@ pub struct JobStart {
     /// Whether the worker hears of those who ask before they end.
     pub(crate) is_heard: bool,
     /// What it runs from, if that lies in large pages.
-    pub(crate) ahead: Ahead,
+    pub(crate) ahead: Box<Ahead>,
 }
 
 /// How a worker forks its jobs.
@@ -122,7 +122,7 @@ pub fn fork_job(jail: &WorkerJail) -> io::Result<Forked> {
             written: jail.written(),
             filters: jail.filters(),
             is_heard: jail.ends().is_some(),
-            ahead: Ahead::default(),
+            ahead: Box::default(),
         })),
     }
 }

@@ -7,7 +7,6 @@
 //! by [`end`].
 
 use std::io;
-use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::time::Duration;
@@ -144,7 +143,7 @@ pub struct JobJail {
     clock_pages: Result<ClockPages, Refusal>,
     written: Rc<Written>,
     filters: Rc<Filters>,
-    ahead: Ahead,
+    ahead: Box<Ahead>,
 }
 
 /// Takes away what no job ever needs (docs/jail.md, step 9): every descriptor but `channel`,
@@ -263,31 +262,31 @@ impl JobJail {
     }
 
     /// Template: has what it has written to in a memory file, so that it takes less to copy it, and may write to no file
-    /// after that. Where that cannot be had it is as it was. A file in large pages takes two megabytes and not one, and
-    /// spares copies most of their page faults.
+    /// after that. Where that cannot be had it is as it was. A file that can be in large pages takes two megabytes and not one;
+    /// [`gather_written`](Self::gather_written) makes it so.
     ///
     /// # Errors
     /// The layer, if the level requires it and the kernel refuses the limit.
     pub fn keep_written_in_file(&mut self, large: bool) -> Result<(), StepError> {
-        let in_large_pages = self.written.keep_in_file(large).ok().flatten();
-        in_large_pages.into_iter().for_each(|pages| self.ahead.add(pages));
+        self.ahead.to_gather = self.written.keep_in_file(large).ok().flatten();
         self.record.apply(Layer::JobLimits, limits::refuse_files)
     }
 
-    /// Template: its copies have this text mapped before they wait for their call. Of one in large pages that is what such pages hold
-    /// wholly: the rest costs each copy as much as sixteen of them for a megabyte, whether or not it is called.
-    pub fn map_ahead(&mut self, text: &[u8], in_large_pages: bool) {
-        let Range { start, end } = text.as_ptr_range();
-        let (start, end) = (start.addr(), end.addr());
-        let pages = match in_large_pages {
-            true => {
-                start.next_multiple_of(sys::LARGE_PAGE_BYTES)..end - end % sys::LARGE_PAGE_BYTES
-            }
-            false => start - start % sys::PAGE_BYTES..end.next_multiple_of(sys::PAGE_BYTES),
-        };
-        if !text.is_empty() && !pages.is_empty() {
-            self.ahead.add(pages);
-        }
+    /// Template: has that file in large pages now, which spares its copies most of their page faults. That takes some milliseconds.
+    pub fn gather_written(&mut self) {
+        self.ahead.gather(self.way);
+    }
+
+    /// Template: the artifact is about to be loaded. Its pages become large ones, and are mapped where the kernel can map those in one
+    /// piece. Where that cannot be they are as small as they are.
+    pub fn expect(&mut self, artifact: impl AsFd) {
+        self.ahead.expect(artifact);
+    }
+
+    /// Template: its copies have the sealed text mapped before they wait for their call. Of one in large pages that is what such pages
+    /// hold wholly: the rest costs each copy as much as sixteen of them for a megabyte, whether or not it is called.
+    pub fn map_text_ahead(&mut self) {
+        self.ahead.add_text();
     }
 
     /// Template: from now on it and its copies have the final list of a copy that waits, and what making one takes only
@@ -389,9 +388,10 @@ impl JobJail {
     /// # Errors
     /// The first layer that the level requires and the machine refuses.
     pub fn seal(&mut self, seal: &Seal<'_>) -> Result<(), StepError> {
-        let record = &mut self.record;
+        let Self { record, ahead, .. } = self;
+        let text = ahead.of_sealed(seal.text);
         record.apply(Layer::SealedText, || {
-            seal.text.iter().try_for_each(|text| sys::seal_pages(text).during("mseal"))
+            text.iter().try_for_each(|text| sys::seal_pages(text).during("mseal"))
         })?;
         if self.kind != JobKind::Prepare {
             record.apply(Layer::DenyWriteExecute, || {
@@ -456,6 +456,12 @@ impl JobJail {
     pub fn is_shut(&self) -> bool {
         self.is_shut
     }
+}
+
+/// Has the kernel find these pages of the job's memory before they are written to (`madvise(2)`, MADV_POPULATE_WRITE, Linux 5.14),
+/// a piece at a time and not with a page fault for each. What it does not find now is found when it is touched.
+pub fn find_ahead(bytes: &mut [u8]) {
+    let _ = sys::large::find_to_write(Way::Open, bytes);
 }
 
 /// Ends the job at once, running no destructor: the one way out.

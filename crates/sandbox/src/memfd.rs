@@ -5,7 +5,7 @@
 //! (it does not depend on this crate) but makes files with the same seals.
 
 use std::io;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
@@ -139,6 +139,12 @@ impl LargePlace {
     /// Whether that is where these bytes were mapped.
     pub fn has(&self, bytes: &[u8]) -> bool {
         self.0.has(bytes)
+    }
+
+    /// Where this text lies that is to be sealed: with the file's header, where that can be executable too, so that both share a large
+    /// page.
+    pub(crate) fn with_header(&self, text: &[u8]) -> Range<usize> {
+        self.0.with_header(text)
     }
 }
 

@@ -125,12 +125,12 @@ pub(crate) fn landlock_restrict_self(way: Way, ruleset: BorrowedFd<'_>) -> io::R
 }
 
 /// `mseal(2)` of the pages that hold `region`.
-pub(crate) fn seal_pages(region: &[u8]) -> io::Result<()> {
+pub(crate) fn seal_pages(region: &Range<usize>) -> io::Result<()> {
     if region.is_empty() {
         return Ok(());
     }
-    let start = region.as_ptr().addr() & !(PAGE_BYTES - 1);
-    let end = (region.as_ptr().addr() + region.len()).next_multiple_of(PAGE_BYTES);
+    let start = region.start & !(PAGE_BYTES - 1);
+    let end = region.end.next_multiple_of(PAGE_BYTES);
     // SAFETY: mseal(2) changes no byte. It makes later munmap, mremap and mprotect of the range
     // fail, which their callers have to expect of them anyway.
     let done = unsafe { libc::syscall(libc::SYS_mseal, start, end - start, 0usize) };

@@ -28,7 +28,7 @@ impl Written {
         Self { segments: written::segments(), heap_start }
     }
 
-    /// Moves it to a file, in large pages if that can be. What nobody writes to and lies in such is
+    /// Moves it to a file, that can be in large pages if it is to be. What nobody writes to and would lie in such is
     /// returned.
     ///
     /// # Errors

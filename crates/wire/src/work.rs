@@ -31,6 +31,8 @@ pub enum Order {
     /// Make a copy of yourself, which says a byte on its channel and waits there for its call.
     /// Descriptor: the copy's end of that channel.
     Copy(Copy),
+    /// Have what you wrote in large pages, for the copies to come: nobody waits for one now.
+    Gather,
 }
 
 /// How a copy waits for its call.

@@ -6,19 +6,14 @@
 //! input the last doors close, and then the guest runs. Where the input is likely to come in the order
 //! itself they close before: whoever calls waits for nothing but the guest.
 
-use std::{
-    fs::File,
-    os::fd::{AsFd, OwnedFd},
-};
+use std::{fs::File, os::fd::OwnedFd};
 
 use lazaret_engine::{Artifact, Engine, ExecuteError, LogSink, pvf};
 use lazaret_sandbox::{
     fork::{Copied, copy_job},
     job::{self, JobJail},
     layer::StepError,
-    markers,
-    memfd::{self, LargePlace},
-    set_scratch_memory_apart,
+    markers, set_scratch_memory_apart,
 };
 use lazaret_wire::{
     claim::{Claim, Refusal},
@@ -40,9 +35,6 @@ use crate::{
 /// Lines that a job sends before it counts the rest in silence; the worker keeps fewer.
 const LINES_SENT_MAX: usize = 2 * LOG_LINES_MAX;
 
-/// Text that copies have mapped before their call wherever it lies: in small pages that takes some 1.5 us for 64 KiB.
-const SMALL_TEXT_BYTES_MAX: usize = 2 * 1024 * 1024;
-
 /// What waits for its input.
 enum Loaded {
     Guest(Box<Guest>),
@@ -57,7 +49,7 @@ enum Loaded {
 struct Guest {
     instance: Result<pvf::Instance, ExecuteError>,
     /// Both are there until the job ends.
-    artifact: Artifact,
+    _artifact: Artifact,
     _own_engine: Option<Engine>,
 }
 
@@ -86,9 +78,7 @@ pub(crate) fn template(
     let Ok([artifact]) = <[OwnedFd; 1]>::try_from(descriptors) else {
         job::end(markers::EXIT_ORPHANED)
     };
-    // Where that cannot be, its pages are as small as they are.
-    let is_gathered = memfd::gather(artifact.as_fd()).is_ok();
-    let place = LargePlace::ready(&artifact);
+    jail.expect(&artifact);
     let loaded = match load(&mut jail, runners, &likely.params, artifact) {
         Loaded::Native(native, artifact) if likely.shut => {
             let text = native::map(&jail, native, artifact);
@@ -98,21 +88,13 @@ pub(crate) fn template(
         }
         loaded => loaded,
     };
-    let text = match &loaded {
-        Loaded::Guest(guest) => guest.artifact.text(),
-        Loaded::Program(program) => program.text(),
-        Loaded::Native(..) | Loaded::NativeText(..) => &[],
-    };
-    let in_large_pages = is_gathered && place.is_some_and(|place| place.has(text));
-    if in_large_pages || text.len() <= SMALL_TEXT_BYTES_MAX {
-        jail.map_ahead(text, in_large_pages);
-    }
+    jail.map_text_ahead();
     let rehearsal = rehearsal(likely);
     set_scratch_memory_apart();
     let kept = jail.keep_written_in_file(likely.often);
     or_unable(&jail, kept);
     if let Loaded::Native(..) = &loaded {
-        copies(jail, loaded, &rehearsal)
+        copies(jail, loaded, likely, &rehearsal)
     }
     // What is mapped is enough.
     or_unable(&jail, jail.close_all_but_channel());
@@ -127,8 +109,8 @@ pub(crate) fn template(
     };
     match room {
         // The stack is made once, and not by each copy.
-        Some(room) => room.enter(|| copies(jail, loaded, &rehearsal)),
-        None => copies(jail, loaded, &rehearsal),
+        Some(room) => room.enter(|| copies(jail, loaded, likely, &rehearsal)),
+        None => copies(jail, loaded, likely, &rehearsal),
     }
 }
 
@@ -141,15 +123,21 @@ fn rehearsal(likely: &Load) -> Vec<u8> {
 }
 
 /// Makes a copy as often as the worker wants one.
-fn copies(jail: JobJail, loaded: Loaded, rehearsal: &[u8]) -> ! {
+fn copies(mut jail: JobJail, loaded: Loaded, likely: &Load, rehearsal: &[u8]) -> ! {
     let mut channels = hand_over::Channels::none();
     loop {
-        let Ok(Some((Order::Copy(how), channel))) = channels.take_next(&jail) else {
-            job::end(markers::EXIT_ORPHANED)
+        let (how, channel) = match (channels.take_next(&jail), &mut channels) {
+            (Ok(Some(Order::Gather)), _) => {
+                jail.gather_written();
+                continue;
+            }
+            (Ok(Some(Order::Copy(how))), channels) => (how, channels.next()),
+            _ => job::end(markers::EXIT_ORPHANED),
         };
+        let Some(channel) = channel else { job::end(markers::EXIT_ORPHANED) };
         match copy_job(&jail) {
             Ok(Copied::Template) => jail.close(channel),
-            Ok(Copied::Job) => copy((jail, loaded), channel, &how, rehearsal),
+            Ok(Copied::Job) => copy((jail, loaded), channel, (&how, &likely.limits), rehearsal),
             Err(_) => job::end(markers::EXIT_NOT_CONFINED),
         }
     }
@@ -157,16 +145,16 @@ fn copies(jail: JobJail, loaded: Loaded, rehearsal: &[u8]) -> ! {
 
 /// Waits for the call and calls.
 fn copy(
-    (mut jail, loaded): (JobJail, Loaded),
+    (mut jail, mut loaded): (JobJail, Loaded),
     channel: OwnedFd,
-    how: &Copy,
+    (how, inherited): (&Copy, &Limits),
     rehearsal: &[u8],
 ) -> ! {
     let confined = jail.become_copy(channel).and_then(|()| match how {
         Copy::Open => Ok(()),
         Copy::Shut(limits) => {
-            rehearse(rehearsal);
-            shut_before(&mut jail, limits)
+            rehearse(&mut loaded, rehearsal);
+            shut_before(&mut jail, limits, inherited)
         }
     });
     if confined.is_err() {
@@ -190,15 +178,20 @@ fn copy(
 
 /// Goes the way of an order and of a claim once, so that the pages of that way are there when a call comes,
 /// and nobody waits for them.
-fn rehearse(order: &[u8]) {
+fn rehearse(loaded: &mut Loaded, order: &[u8]) {
+    if let Loaded::Guest(guest) = loaded {
+        guest.instance.iter_mut().for_each(pvf::Instance::rehearse);
+    }
     let mut claim = Vec::with_capacity(order.len());
     push_claim(&mut claim, &Claim::Returned { memory_pages: 0, input_shift: 0 });
     std::hint::black_box((hand_over::order(order), claim)).0.ok();
 }
 
 /// Closes the last doors of a copy that waits for its call behind them.
-fn shut_before(jail: &mut JobJail, limits: &Limits) -> Result<(), StepError> {
-    jail.limit_call(&job_limits(limits, 0))?;
+fn shut_before(jail: &mut JobJail, limits: &Limits, inherited: &Limits) -> Result<(), StepError> {
+    if !limits.are_alike_for_a_process(inherited) {
+        jail.limit_call(&job_limits(limits, 0))?;
+    }
     or_unable(jail, jail.close_all_but_channel());
     jail.enter_final_filter_and_wait()
 }
@@ -225,8 +218,9 @@ fn load(
     let sealed = seal(jail, Role::Execute, &[artifact.text()]);
     or_unable(jail, sealed);
     // Sealed first, for the sake of an artifact that runs something although none should.
-    let instance = pvf::Instance::new(engine, &artifact, &params, log_to_worker());
-    Loaded::Guest(Box::new(Guest { instance, artifact, _own_engine: own_engine }))
+    let mut instance = pvf::Instance::new(engine, &artifact, &params, log_to_worker());
+    instance.iter_mut().for_each(|instance| instance.find_ahead(job::find_ahead));
+    Loaded::Guest(Box::new(Guest { instance, _artifact: artifact, _own_engine: own_engine }))
 }
 
 fn call(mut jail: JobJail, loaded: Loaded, mut work: Execute, descriptors: Vec<OwnedFd>) -> ! {

@@ -89,7 +89,7 @@ pub(crate) fn give(
     let bytes = encode(order).map_err(io::Error::other)?;
     host_link::send(channel, &bytes, descriptors)?;
     match order {
-        Order::Load(_) | Order::Copy(_) => Ok(()),
+        Order::Load(_) | Order::Copy(_) | Order::Gather => Ok(()),
         // Nothing comes after work. Whoever asks for more finds the end and cannot wait for it, not
         // even before the final list: that no job waits is what tells a stall from a bad guest.
         Order::Work(_) => Ok(shutdown(channel, Shutdown::Write)?),
@@ -105,15 +105,20 @@ impl Channels {
         Self([const { None }; CHANNELS_MAX])
     }
 
-    /// Template: waits for an order, which is no work, and for the channel that it is about.
-    pub(crate) fn take_next(&mut self, template: &JobJail) -> io::Result<Option<(Order, OwnedFd)>> {
+    /// Template: waits for an order, which is no work.
+    pub(crate) fn take_next(&mut self, template: &JobJail) -> io::Result<Option<Order>> {
         let mut room = [0; ORDER_BYTES_MAX];
         let (bytes, more) = template.receive(&mut room)?;
         let free = self.0.iter_mut().filter(|place| place.is_none());
         free.zip(more.into_iter().flatten()).for_each(|(place, channel)| *place = Some(channel));
+        order(&room[..bytes])
+    }
+
+    /// The channel of the next copy.
+    pub(crate) fn next(&mut self) -> Option<OwnedFd> {
         let next = self.0[0].take();
         self.0.rotate_left(1);
-        Ok(order(&room[..bytes])?.zip(next))
+        next
     }
 }
 

@@ -29,16 +29,11 @@ use crate::{
 pub(crate) struct Loaded {
     instance: Result<Instance, ExecuteError>,
     /// Both are there until the job ends.
-    program: Program,
+    _program: Program,
     _own_engine: Option<Engine>,
 }
 
 impl Loaded {
-    /// Its machine code.
-    pub(crate) fn text(&self) -> &[u8] {
-        self.program.text()
-    }
-
     /// Room on the stack for its call, if it can be called.
     pub(crate) fn room(&self) -> Option<Room> {
         self.instance.as_ref().ok().map(Instance::room)
@@ -63,7 +58,7 @@ pub(crate) fn load(
     or_unable(jail, sealed);
     // Sealed first, for the sake of an artifact that runs something although none should.
     let instance = Instance::new(engine, &program, &params);
-    Box::new(Loaded { instance, program, _own_engine: own_engine })
+    Box::new(Loaded { instance, _program: program, _own_engine: own_engine })
 }
 
 /// Loads what was compiled, to see that it can be. No instance is made: what that takes are tables and memory

@@ -2,6 +2,7 @@
 //! more than once, with copies of them, because the next call is likely to be of one of those.
 
 use std::{
+    collections::VecDeque,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::Duration,
@@ -22,7 +23,7 @@ use crate::{
     placing::Placing,
     stock::STOCK_MAX,
     template::{COPIES_MAX, Template, copy_for},
-    watch::{self, Job},
+    watch::{self, Job, Leaving},
 };
 
 /// How long a call waits for a copy that was ordered of a template that has loaded. Making one takes a tenth of a
@@ -50,7 +51,9 @@ pub(crate) struct Standby {
     idle: Option<Job>,
     /// With what each loaded for. The one that was used last is the first.
     templates: Vec<(Template, Call)>,
-    /// Jobs whose answer has been given, until the kernel is done with them. The first left first.
+    /// Jobs whose answer has been given, and that have not been let end yet. The first asked first.
+    asking: VecDeque<Leaving>,
+    /// Jobs that have been, until the kernel is done with them. The first left first.
     leaving: Vec<Child>,
     calls: Calls,
     /// How a copy for a call like the last one waits.
@@ -96,6 +99,7 @@ impl Standby {
         Self {
             idle: None,
             templates: Vec::with_capacity(TEMPLATES_MAX + 1),
+            asking: VecDeque::with_capacity(STOCK_MAX),
             leaving: Vec::with_capacity(LEAVING_MAX + 1),
             calls: Calls::new(),
             likely: Copy::Open,
@@ -196,7 +200,8 @@ impl Standby {
 
     /// Has copies made for a burst of calls like the last one, a few at a time.
     pub(crate) fn fill_stock(&mut self, placing: &Placing) {
-        if self.terms.one_artifact || self.terms.copies != Copies::Likely {
+        let may_have_one = !self.terms.one_artifact && self.terms.copies == Copies::Likely;
+        if !may_have_one || !self.asking.is_empty() {
             return;
         }
         let Some(((last, _), others)) = self.templates.split_first_mut() else { return };
@@ -294,7 +299,25 @@ impl Standby {
         self.stranger_looks -= 1;
         let templates = self.templates.iter().flat_map(|(template, _)| template.children());
         let idle = self.idle.iter().map(|job| &job.child);
-        reap_stranger(templates.chain(idle).chain(&self.leaving)).map(drop)
+        let asking = self.asking.iter().map(|asking| &asking.child);
+        let known = templates.chain(idle).chain(asking).chain(&self.leaving);
+        reap_stranger(known).map(drop)
+    }
+
+    /// Whether there is a copy in stock for the next call, if it is like the last one. While there is, jobs that ask to end can wait:
+    /// they were in stock before, so there are no more of both than there may be in stock.
+    pub(crate) fn is_in_stocked_burst(&self) -> bool {
+        self.templates.first().is_some_and(|(template, _)| template.stocked() > 0)
+    }
+
+    /// Keeps a job that asks to end until it is let.
+    pub(crate) fn keep_asking(&mut self, job: Leaving) {
+        self.asking.push_back(job);
+    }
+
+    /// The one that asked first.
+    pub(crate) fn next_asking(&mut self) -> Option<Leaving> {
+        self.asking.pop_front()
     }
 
     /// Keeps a job that was let go until it can be reaped.

@@ -2,7 +2,7 @@
 //!
 //! To make a copy, and to put it away, takes more processor time than the call that it is for. While calls come one after another
 //! copies are made no faster than on the other processors, and calls wait for them. So as many as the longest burst
-//! took are made as soon as nobody asks, and the next burst finds them.
+//! took, and a share more, are made as soon as nobody asks, and the next burst finds them.
 
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 pub(crate) const STOCK_MAX: usize = 128;
 /// Calls at the beginning of a burst of which nothing is learnt: before it there may have been one copy only.
 const FIRST_CALLS: usize = 8;
+/// The share of a burst by which the next may be longer.
+const MORE_SHARE: usize = 4;
 /// How long after a burst that took some they are kept.
 const UNUSED_MAX: Duration = Duration::from_secs(60);
 
@@ -18,7 +20,7 @@ pub(crate) struct Stock {
     calls: usize,
     /// Whether calls came faster than copies were made.
     ran_short: bool,
-    /// How many calls the longest had that ran short.
+    /// How many calls the longest had that ran short, and some more.
     wanted: usize,
     /// When the last burst ended that took some.
     needed: Instant,
@@ -43,7 +45,7 @@ impl Stock {
     pub(crate) fn end_burst(&mut self, without: usize, now: Instant) {
         let calls = std::mem::take(&mut self.calls);
         if std::mem::take(&mut self.ran_short) {
-            self.wanted = self.wanted.max(calls);
+            self.wanted = self.wanted.max(calls + calls / MORE_SHARE);
         }
         if calls > without {
             self.needed = now;
@@ -78,8 +80,8 @@ mod tests {
         let now = Instant::now();
         let mut stock = Stock::new(now);
         assert_eq!(burst(&mut stock, 50, false, now), 0, "copies were made as fast");
-        assert_eq!(burst(&mut stock, 50, true, now), 50);
-        assert_eq!(burst(&mut stock, 20, true, now), 50, "the longest");
+        assert_eq!(burst(&mut stock, 50, true, now), 62);
+        assert_eq!(burst(&mut stock, 20, true, now), 62, "the longest");
         assert_eq!(burst(&mut stock, 1000, true, now), STOCK_MAX);
         assert_eq!(stock.wanted(10), 10);
     }
@@ -98,11 +100,11 @@ mod tests {
     fn what_no_burst_has_taken_for_a_while_is_not_kept() {
         let begin = Instant::now();
         let mut stock = Stock::new(begin);
-        assert_eq!(burst(&mut stock, 50, true, begin), 50);
+        assert_eq!(burst(&mut stock, 50, true, begin), 62);
         let later = begin + UNUSED_MAX;
-        assert_eq!(burst(&mut stock, WITHOUT, false, later), 50);
-        assert_eq!(burst(&mut stock, 10, false, later), 50, "it took some");
-        assert_eq!(burst(&mut stock, 1, false, later + UNUSED_MAX), 50);
+        assert_eq!(burst(&mut stock, WITHOUT, false, later), 62);
+        assert_eq!(burst(&mut stock, 10, false, later), 62, "it took some");
+        assert_eq!(burst(&mut stock, 1, false, later + UNUSED_MAX), 62);
         assert_eq!(burst(&mut stock, 1, false, later + 2 * UNUSED_MAX), 0);
     }
 }

@@ -50,6 +50,8 @@ pub(crate) struct Template {
     artifact_bytes: u64,
     /// Whether its copies wait behind their last doors.
     is_shut: bool,
+    /// Whether it is to have large pages when nobody asks.
+    is_to_gather: bool,
     /// Whether a copy has come of it: so far it may be loading.
     has_loaded: bool,
     /// Whether a copy may have died before it said who it is.
@@ -71,7 +73,8 @@ enum Next {
 impl Template {
     /// Makes one of a job that waits for its first order.
     pub(crate) fn new(job: Job, load: Load, artifact: BorrowedFd<'_>) -> Result<Self, Job> {
-        let (is_shut, copies) = (load.shut, VecDeque::with_capacity(COPIES_MAX));
+        let (is_shut, is_to_gather) = (load.shut, load.often);
+        let copies = VecDeque::with_capacity(COPIES_MAX);
         let channels = VecDeque::with_capacity(CHANNELS_AT_A_TIME);
         let artifact_bytes = fstat(artifact).map_or(0, |artifact| artifact.st_size.unsigned_abs());
         match hand_over::give(job.channel.as_fd(), &Order::Load(load), &[artifact]) {
@@ -83,6 +86,7 @@ impl Template {
                 stock: Stock::new(Instant::now()),
                 artifact_bytes,
                 is_shut,
+                is_to_gather,
                 has_loaded: false,
                 unheard: false,
                 kept_off: None,
@@ -167,6 +171,11 @@ impl Template {
     /// Nobody asks at the moment: what came until now was one burst.
     pub(crate) fn end_burst(&mut self) {
         self.stock.end_burst(COPIES_MAX, Instant::now());
+        // That takes some milliseconds: as long as to load a small artifact a few times.
+        if self.is_to_gather && self.has_loaded {
+            self.is_to_gather = false;
+            let _ = hand_over::give(self.job.channel.as_fd(), &Order::Gather, &[]);
+        }
     }
 
     /// Has some of the copies made that are kept for the next burst, of which there may be so many, if nothing else is being made.
@@ -290,6 +299,12 @@ impl Template {
 
     /// Reaps copies that died while they waited.
     pub(crate) fn reap_copies(&mut self) -> io::Result<()> {
+        let waiting = || self.copies.iter().filter_map(Next::job);
+        let waiting: Vec<_> = waiting().map(|job| job.child.as_fd()).collect();
+        // One look at all of them, of whom there may be more than a hundred.
+        if !watch::is_any_readable(&waiting) {
+            return Ok(());
+        }
         for next in std::mem::take(&mut self.copies) {
             match next {
                 Next::Ready(_, job) if watch::has_ended(&job.child) => watch::put_down(job)?,

@@ -70,6 +70,8 @@ pub(crate) struct Seen {
 pub(crate) struct Leaving {
     pub(crate) child: Child,
     pub(crate) asking: Asking,
+    /// What it used since it had its work.
+    pub(crate) cpu: Duration,
     /// All that it said has been taken. To close it is for when nobody waits: the kernel looks for descriptors that nobody can
     /// receive any more whenever a socket is closed while one is under way, and wakes one of its workers for that.
     pub(crate) _channel: OwnedFd,
@@ -147,10 +149,10 @@ pub(crate) fn until_ended(
         let usage = Usage { cpu_micros, wall_micros, memory: Some(memory(&ended)) };
         return Ok((seen(ended.end, stop, received, usage), None));
     };
-    let cpu_micros = micros(watch::cpu_time(&job.child)?.saturating_sub(begin.cpu));
-    let usage = Usage { cpu_micros, wall_micros, memory: None };
+    let cpu = watch::cpu_time(&job.child)?.saturating_sub(begin.cpu);
+    let usage = Usage { cpu_micros: micros(cpu), wall_micros, memory: None };
     let end = watch::End::Exited(asking.status());
-    let leaving = Leaving { child: job.child, asking, _channel: stream.channel };
+    let leaving = Leaving { child: job.child, asking, cpu, _channel: stream.channel };
     Ok((seen(end, stop, received, usage), Some(leaving)))
 }
 
@@ -206,7 +208,14 @@ pub(crate) fn is_readable(source: BorrowedFd<'_>) -> bool {
     is_readable_within(source, &Timespec::default())
 }
 
-/// The same after this time, or as soon as it can be.
+/// Whether something can be read in one of these places.
+pub(crate) fn is_any_readable(sources: &[BorrowedFd<'_>]) -> bool {
+    let mut sources: Vec<_> =
+        sources.iter().map(|source| PollFd::from_borrowed_fd(*source, PollFlags::IN)).collect();
+    poll(&mut sources, Some(&Timespec::default())).is_ok_and(|readable| readable > 0)
+}
+
+/// Whether something can be read there after this time, or as soon as it can be.
 pub(crate) fn is_readable_within(source: BorrowedFd<'_>, time: &Timespec) -> bool {
     poll(&mut [PollFd::new(&source, PollFlags::IN)], Some(time)) == Ok(1)
 }

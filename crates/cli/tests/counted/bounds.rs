@@ -30,21 +30,25 @@ const BEFORE_BYTES: u64 = 1032;
 
 /// What a call costs whose guest does nothing: the third of its kind, so that its job is the copy of a
 /// template that has loaded the artifact, and waits behind its last doors. The next such copy is made while
-/// this one runs.
+/// this one runs. Nobody has stopped asking yet, so what the template has written to is not in a large page: from then on the job
+/// takes no page fault on the way.
 const TRIVIAL: Counts = Counts {
     host: share(8, 97, 6),
     worker: share(36, 194, 6),
-    job: share(6, 98, 8),
+    job: share(6, 98, 9),
     worker_meanwhile: share(36, 2, 3),
-    standby: share(12, 1, 28),
+    standby: share(11, 1, 35),
     begun: 1,
 };
 
 pub(crate) const CASES: &[Case] = &[
     Case { name: "a_trivial_call", most: TRIVIAL },
-    // Half a megabyte more of artifact: not a byte more is copied, and whoever calls waits for no page more. The next copy finds
-    // what it maps ahead of it.
-    Case { name: "a_large_artifact", most: Counts { standby: share(12, 1, 34), ..TRIVIAL } },
+    // Half a megabyte more of artifact: not a byte more is copied. The next copy finds what it maps ahead of it, and what the
+    // template has written to lies on a few pages more.
+    Case {
+        name: "a_large_artifact",
+        most: Counts { job: share(6, 98, 12), standby: share(11, 1, 42), ..TRIVIAL },
+    },
     // The host writes the input to the worker's input file, behind what makes it lie there as it does in the guest's
     // memory; the job maps it into the guest's memory. To copy it would be 256 faults more. What a copy waits for has
     // descriptors, so it has its last doors to close when that comes.
@@ -53,7 +57,7 @@ pub(crate) const CASES: &[Case] = &[
         most: Counts {
             host: share(11, 97 + BEFORE_BYTES + LARGE_BYTES as u64, 6),
             worker: share(37, 176, 6),
-            job: share(19, 83, 21),
+            job: share(19, 83, 25),
             standby: share(11, 1, 27),
             ..TRIVIAL
         },

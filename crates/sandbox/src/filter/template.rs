@@ -21,6 +21,11 @@ const COPYING: &[Row] = &[
         &[Is(2, c::MADV_POPULATE_READ as u64)],
         "copy: pages that it will read, before its call",
     ),
+    row(
+        c::SYS_madvise,
+        &[Is(2, c::MADV_COLLAPSE as u64)],
+        "the artifact, and what it has written to, in large pages",
+    ),
 ];
 
 /// What this list has besides. The pass is drawn under it.
@@ -35,7 +40,6 @@ const ROWS: &[Row] = &[
         &[Is(2, c::PROT_READ as u64), Is(3, BESIDE)],
         "the rest of a large page of that file, where nothing is",
     ),
-    row(c::SYS_madvise, &[Is(2, c::MADV_COLLAPSE as u64)], "the artifact in large pages"),
 ];
 
 /// The rows, those of the loading and the final list included.

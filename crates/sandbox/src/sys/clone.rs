@@ -95,7 +95,7 @@ impl CloneArgs {
             }
             page.cast::<libc::clone_args>().write(args);
             zero_or_errno(libc::mprotect(page, PAGE_BYTES, libc::PROT_READ))?;
-            match seal_pages(std::slice::from_raw_parts(page.cast(), PAGE_BYTES)) {
+            match seal_pages(&(page.addr()..page.addr() + PAGE_BYTES)) {
                 Err(error) if error.raw_os_error() != Some(libc::ENOSYS) => Err(error),
                 _ => Ok(CloneArgs { page: page.cast(), pidfd }),
             }

@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
-use std::ptr;
+use std::{ptr, slice};
 
 use super::raw::{self, Way};
 use super::{LARGE_PAGE_BYTES, PAGE_BYTES, ReadMapping};
@@ -56,9 +56,44 @@ impl Gap {
 
     /// Whether those bytes are in that place.
     pub(crate) fn has(&self, bytes: &[u8]) -> bool {
-        let Range { start, end } = bytes.as_ptr_range();
-        self.place.start <= start.addr() && end.addr() <= self.place.end
+        let Range { start, end } = addresses(bytes);
+        self.place.start <= start && end <= self.place.end
     }
+
+    /// Where this text of the file's lies, together with the page before it, if that is the file's first and holds nothing but
+    /// a header: then it is made executable too, since the kernel maps a large page in one piece only where all of it is mapped alike.
+    pub(crate) fn with_header(&self, text: &[u8]) -> Range<usize> {
+        let Range { start, end } = addresses(text);
+        let joined = self.has(text)
+            && start - self.place.start == PAGE_BYTES
+            && is_header(self.place.start)
+            && make_executable(self.place.start).is_ok();
+        if joined { self.place.start..end } else { start..end }
+    }
+}
+
+/// Where these bytes lie.
+pub(crate) fn addresses(bytes: &[u8]) -> Range<usize> {
+    let Range { start, end } = bytes.as_ptr_range();
+    start.addr()..end.addr()
+}
+
+/// Whether in this page of a file that is mapped nothing follows the header of an ELF file.
+fn is_header(page: usize) -> bool {
+    // SAFETY: whoever found the file's text behind it has mapped it, for reading at the least, and the file never changes.
+    let page = unsafe { slice::from_raw_parts(place(page).cast_const(), PAGE_BYTES) };
+    page.iter().skip(size_of::<libc::Elf64_Ehdr>()).all(|byte| *byte == 0)
+}
+
+/// `mprotect(2)` of a page of a file that is mapped, which can still be read.
+fn make_executable(page: usize) -> io::Result<()> {
+    let access = libc::PROT_READ | libc::PROT_EXEC;
+    // SAFETY: this takes away no right that anybody's references need: nobody writes to it.
+    super::zero_or_errno(unsafe { libc::mprotect(place(page).cast(), PAGE_BYTES, access) })
+}
+
+fn place(address: usize) -> *mut u8 {
+    ptr::with_exposed_provenance_mut(address)
 }
 
 /// `munmap(2)` of what [`reserve`](super::reserve) gave, or a part of it.
@@ -73,6 +108,23 @@ fn unmap(reserved: &Range<usize>) {
 pub(crate) fn find_ahead(way: Way, pages: &Range<usize>) -> io::Result<()> {
     let advice = libc::MADV_POPULATE_READ as usize;
     // SAFETY: this changes nothing that can be seen.
+    unsafe { raw::call(way, libc::SYS_madvise, [pages.start, pages.len(), advice]) }.map(drop)
+}
+
+/// `madvise(MADV_COLLAPSE)`: has the kernel keep these pages of a memory file, which begin and end where large ones can, side by side.
+pub(crate) fn gather(way: Way, pages: &Range<usize>) -> io::Result<()> {
+    let advice = libc::MADV_COLLAPSE as usize;
+    // SAFETY: this changes nothing that can be seen.
+    unsafe { raw::call(way, libc::SYS_madvise, [pages.start, pages.len(), advice]) }.map(drop)
+}
+
+/// `madvise(MADV_POPULATE_WRITE)`: has the kernel find the pages that lie within these bytes as if each had been written to.
+pub(crate) fn find_to_write(way: Way, bytes: &mut [u8]) -> io::Result<()> {
+    let Range { start, end } = bytes.as_mut_ptr_range();
+    let (start, end) = (start.addr().next_multiple_of(PAGE_BYTES), end.addr());
+    let pages = start..(end - end % PAGE_BYTES).max(start);
+    let advice = libc::MADV_POPULATE_WRITE as usize;
+    // SAFETY: what they hold stays as it is, and they are borrowed here alone.
     unsafe { raw::call(way, libc::SYS_madvise, [pages.start, pages.len(), advice]) }.map(drop)
 }
 

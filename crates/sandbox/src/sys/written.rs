@@ -63,8 +63,8 @@ fn floor(address: usize) -> usize {
 }
 
 /// Copies to a memory file what is in those segments, and in the heap, if it is known where that begins; and maps the file
-/// over them, private, so that they are what they were. A `large` one is gathered first, if that can be; what nobody writes to and
-/// lies in large pages of it is returned.
+/// over them, private, so that they are what they were. Of a `large` one, what nobody writes to and would lie in large pages of it,
+/// once gathered, is returned.
 ///
 /// The process has one thread. What happens between copying and mapping writes to none of these pages: nothing is allocated,
 /// and no call is made that keeps something in a variable but `errno`, which is a thread's.
@@ -102,10 +102,9 @@ pub(crate) fn keep_in_file(
     }
     let large_bytes = offset.next_multiple_of(LARGE_PAGE_BYTES);
     // It is to end where a large page does; if what was written does not, a zero there makes it.
-    let is_large = large
-        && (offset == large_bytes || pwrite(file, &[0], large_bytes as u64 - 1).is_ok())
-        && text::gather((file, 0), large_bytes, |_| true).is_ok();
-    let mut in_large_pages = None;
+    let can_be_large =
+        large && (offset == large_bytes || pwrite(file, &[0], large_bytes as u64 - 1).is_ok());
+    let mut large_pages = None;
     let mut offset = 0;
     for Part { pages, access } in parts() {
         // SAFETY: what is there afterwards is what was there before, as nobody has written to it since.
@@ -113,13 +112,13 @@ pub(crate) fn keep_in_file(
             let start = place(pages.start).cast();
             text::map((start, libc::MAP_FIXED), pages.len(), *access, (file, offset))
         }?;
-        if is_large && *access == libc::PROT_READ {
+        if can_be_large && *access == libc::PROT_READ {
             let filled = fill_large_page(pages, (file, offset));
-            in_large_pages = in_large_pages.or(filled.ok().flatten());
+            large_pages = large_pages.or(filled.ok().flatten());
         }
         offset += pages.len();
     }
-    Ok(in_large_pages)
+    Ok(large_pages)
 }
 
 /// Maps what is behind those pages in the file behind them in memory too, up to the end of their large page, if nothing is
