@@ -21,12 +21,11 @@ const MUST: f64 = 12.0;
 
 pub(super) async fn run(stage: &mut Stage) -> Result<Vec<Row>, String> {
     let work = made::trivial()?;
-    let plan = stage.plan(CALLS);
-    let plan = Plan { rounds: plan.rounds * TURNS, ..plan };
-    let times = in_turns(&stage.hosts, &[&work], plan).await?;
-    let rounds = plan.rounds.div_ceil(TURNS * ROUNDS);
-    let on_and_on = Plan { rounds, calls: CALLS_ON_AND_ON, ..plan };
-    let on_and_on = in_turns(&stage.hosts, &[&work], on_and_on).await?;
+    let plan = |rounds, calls| Plan { rounds, ..stage.plan(calls) };
+    let (short, long) =
+        (plan(stage.rounds * TURNS, CALLS), plan(stage.rounds.div_ceil(ROUNDS), CALLS_ON_AND_ON));
+    let times = in_turns(&stage.hosts, &[&work], short).await?;
+    let on_and_on = in_turns(&stage.hosts, &[&work], long).await?;
 
     let [p50, p99] = rows("trivial", &times[0]);
     let on_and_on = rows("trivial, a thousand calls without a rest", &on_and_on[0]);

@@ -122,6 +122,10 @@ async fn every_host_function_works_inside_the_jail() {
         (call $ext_crypto_start_batch_verify_version_1)
         (drop (call $ext_crypto_finish_batch_verify_version_1))";
     expect_return(&host, "free and finish", &imports.concat(), body).await;
+    // So much that the job has its pages found at once, behind its last doors.
+    let body =
+        "(i32.store (call $ext_allocator_malloc_version_1 (i32.const 200000)) (i32.const 1))";
+    expect_return(&host, "a large allocation", &imports.concat(), body).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -176,17 +176,12 @@ impl Instance {
             black_box(self.instance.get_module_export(&mut self.store, entry));
         }
         let heap = black_box(self.store.data_mut().heap.take());
-        let heap_start = heap.as_ref().map(Heap::start);
         self.store.data_mut().heap = heap;
-        if let (Some(memory), Some(start)) = (self.memory, heap_start) {
-            let (memory, state) = memory.data_and_store_mut(&mut self.store);
-            let page = start - start % PAGE_BYTES;
-            let first = memory.get_mut(page..page + PAGE_BYTES);
-            state
-                .find_ahead
-                .zip(first)
-                .into_iter()
-                .for_each(|(find_ahead, first)| find_ahead(first));
+        let Some(memory) = self.memory else { return };
+        let (memory, state) = memory.data_and_store_mut(&mut self.store);
+        if let (Some(heap), Some(find_ahead)) = (&state.heap, state.find_ahead) {
+            let page = heap.start() - heap.start() % PAGE_BYTES;
+            memory.get_mut(page..page + PAGE_BYTES).into_iter().for_each(find_ahead);
         }
     }
 

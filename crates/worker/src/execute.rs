@@ -126,15 +126,15 @@ fn rehearsal(likely: &Load) -> Vec<u8> {
 fn copies(mut jail: JobJail, loaded: Loaded, likely: &Load, rehearsal: &[u8]) -> ! {
     let mut channels = hand_over::Channels::none();
     loop {
-        let (how, channel) = match (channels.take_next(&jail), &mut channels) {
-            (Ok(Some(Order::Gather)), _) => {
+        let how = match channels.take_next(&jail) {
+            Ok(Some(Order::Copy(how))) => how,
+            Ok(Some(Order::Gather)) => {
                 jail.gather_written();
                 continue;
             }
-            (Ok(Some(Order::Copy(how))), channels) => (how, channels.next()),
             _ => job::end(markers::EXIT_ORPHANED),
         };
-        let Some(channel) = channel else { job::end(markers::EXIT_ORPHANED) };
+        let Some(channel) = channels.next() else { job::end(markers::EXIT_ORPHANED) };
         match copy_job(&jail) {
             Ok(Copied::Template) => jail.close(channel),
             Ok(Copied::Job) => copy((jail, loaded), channel, (&how, &likely.limits), rehearsal),

@@ -172,7 +172,7 @@ impl Worker {
     /// more.
     fn let_go(&mut self) -> io::Result<()> {
         let Some(leaving) = self.leaving.take() else { return Ok(()) };
-        let may_stay = leaving.cpu <= STAYING_CPU_MAX && self.standby.is_in_stocked_burst();
+        let may_stay = leaving.cpu <= STAYING_CPU_MAX && self.standby.may_keep_asking();
         self.standby.keep_asking(leaving);
         if may_stay {
             return Ok(());
@@ -180,7 +180,8 @@ impl Worker {
         // Tried again when one of them is readable.
         let _ = self.standby.reap_those_that_left();
         self.let_one_go()?;
-        if !self.standby.is_short_of_copies() {
+        // One that a burst has left, if there is time.
+        if self.standby.keeps_asking() && !self.standby.is_short_of_copies() {
             self.let_one_go()?;
         }
         self.standby.trim_unfit()

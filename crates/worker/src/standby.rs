@@ -201,7 +201,7 @@ impl Standby {
     /// Has copies made for a burst of calls like the last one, a few at a time.
     pub(crate) fn fill_stock(&mut self, placing: &Placing) {
         let may_have_one = !self.terms.one_artifact && self.terms.copies == Copies::Likely;
-        if !may_have_one || !self.asking.is_empty() {
+        if !may_have_one || self.keeps_asking() {
             return;
         }
         let Some(((last, _), others)) = self.templates.split_first_mut() else { return };
@@ -304,10 +304,16 @@ impl Standby {
         reap_stranger(known).map(drop)
     }
 
-    /// Whether there is a copy in stock for the next call, if it is like the last one. While there is, jobs that ask to end can wait:
-    /// they were in stock before, so there are no more of both than there may be in stock.
-    pub(crate) fn is_in_stocked_burst(&self) -> bool {
-        self.templates.first().is_some_and(|(template, _)| template.stocked() > 0)
+    /// Whether there is a copy in stock for the next call, if it is like the last one. While there is, so many jobs that ask to end can
+    /// wait: they were in stock before, so there are no more of both than there may be in stock.
+    pub(crate) fn may_keep_asking(&self) -> bool {
+        let has_stock = self.templates.first().is_some_and(|(template, _)| template.has_stock());
+        has_stock && self.asking.len() < STOCK_MAX
+    }
+
+    /// Whether some of these wait.
+    pub(crate) fn keeps_asking(&self) -> bool {
+        !self.asking.is_empty()
     }
 
     /// Keeps a job that asks to end until it is let.

@@ -188,6 +188,11 @@ impl Template {
         }
     }
 
+    /// Whether there are more copies for calls like the last than are there without a burst.
+    pub(crate) fn has_stock(&self) -> bool {
+        self.copies.len() > COPIES_MAX
+    }
+
     /// How many copies there are beyond those that are there without a burst.
     pub(crate) fn stocked(&self) -> usize {
         (self.copies.len() + self.unfit.len()).saturating_sub(COPIES_MAX)
@@ -299,10 +304,9 @@ impl Template {
 
     /// Reaps copies that died while they waited.
     pub(crate) fn reap_copies(&mut self) -> io::Result<()> {
-        let waiting = || self.copies.iter().filter_map(Next::job);
-        let waiting: Vec<_> = waiting().map(|job| job.child.as_fd()).collect();
         // One look at all of them, of whom there may be more than a hundred.
-        if !watch::is_any_readable(&waiting) {
+        let waiting = self.copies.iter().filter_map(Next::job);
+        if !watch::is_any_readable(waiting.map(|job| job.child.as_fd())) {
             return Ok(());
         }
         for next in std::mem::take(&mut self.copies) {

@@ -209,9 +209,9 @@ pub(crate) fn is_readable(source: BorrowedFd<'_>) -> bool {
 }
 
 /// Whether something can be read in one of these places.
-pub(crate) fn is_any_readable(sources: &[BorrowedFd<'_>]) -> bool {
-    let mut sources: Vec<_> =
-        sources.iter().map(|source| PollFd::from_borrowed_fd(*source, PollFlags::IN)).collect();
+pub(crate) fn is_any_readable<'a>(sources: impl Iterator<Item = BorrowedFd<'a>>) -> bool {
+    let watched = |source| PollFd::from_borrowed_fd(source, PollFlags::IN);
+    let mut sources: Vec<_> = sources.map(watched).collect();
     poll(&mut sources, Some(&Timespec::default())).is_ok_and(|readable| readable > 0)
 }
 

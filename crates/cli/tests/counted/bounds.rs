@@ -31,7 +31,7 @@ const BEFORE_BYTES: u64 = 1032;
 /// What a call costs whose guest does nothing: the third of its kind, so that its job is the copy of a
 /// template that has loaded the artifact, and waits behind its last doors. The next such copy is made while
 /// this one runs. Nobody has stopped asking yet, so what the template has written to is not in a large page: from then on the job
-/// takes no page fault on the way.
+/// of a release build takes no page fault on the way.
 const TRIVIAL: Counts = Counts {
     host: share(8, 97, 6),
     worker: share(36, 194, 6),

@@ -1,6 +1,6 @@
 //! Pages of a guest's heap that the kernel finds before the guest touches them.
 //!
-//! Found one by one, each costs the guest an interruption; a piece at a time they cost a third of that. A heap that grows is about
+//! Found one by one, each costs the guest an interruption; a piece at a time they cost half of that. A heap that grows is about
 //! to be written to, so what is found is what was just allocated and a share of the heap beyond, which is the most that can be
 //! found for nothing.
 

@@ -19,7 +19,10 @@ const HEADER_BYTES: u32 = 8;
 const HEAP_PAGES_MAX: u32 = 65_535;
 
 /// The heap of a guest, served by the host.
-pub(crate) struct Heap(FreeingBumpHeapAllocator, Ahead);
+pub(crate) struct Heap {
+    allocator: FreeingBumpHeapAllocator,
+    ahead: Ahead,
+}
 
 impl Heap {
     /// A heap that starts at `__heap_base`.
@@ -28,12 +31,13 @@ impl Heap {
         // the address space; a build with overflow checks would panic instead.
         let wraps = heap_base > u32::MAX - 7;
         let heap_base = if wraps { 0 } else { heap_base };
-        Self(FreeingBumpHeapAllocator::new(heap_base), Ahead::new(heap_base))
+        let allocator = FreeingBumpHeapAllocator::new(heap_base);
+        Self { allocator, ahead: Ahead::new(heap_base) }
     }
 
     /// Where it begins in the guest's memory.
     pub(crate) fn start(&self) -> usize {
-        self.1.heap_base()
+        self.ahead.heap_base()
     }
 
     /// A guest that forges free-list headers can make the allocator count more than 4 GiB as in
@@ -41,7 +45,8 @@ impl Heap {
     /// are on it would panic, and no guest may make a job panic.
     fn count_would_overflow(&self, size: u32) -> bool {
         let taken = size.max(HEADER_BYTES).next_power_of_two() + HEADER_BYTES;
-        cfg!(debug_assertions) && self.0.stats().bytes_allocated.checked_add(taken).is_none()
+        cfg!(debug_assertions)
+            && self.allocator.stats().bytes_allocated.checked_add(taken).is_none()
     }
 }
 
@@ -111,7 +116,7 @@ impl<C: AsContextMut<Data = State>> Guest<C> {
     pub(crate) fn allocate_filled(&mut self, size: u32) -> Result<u32, Refusal> {
         let pointer = self.allocate_untouched(size)?;
         let end = u64::from(pointer) + u64::from(size);
-        self.state().heap.iter_mut().for_each(|heap| heap.1.skip(end));
+        self.state().heap.iter_mut().for_each(|heap| heap.ahead.skip(end));
         Ok(pointer)
     }
 
@@ -119,7 +124,7 @@ impl<C: AsContextMut<Data = State>> Guest<C> {
         let (memory, state) = self.memory.data_and_store_mut(&mut self.context);
         if let Some(find_ahead) = state.find_ahead
             && let Some(heap) = &mut state.heap
-            && let Some(piece) = heap.1.next(heap_end, memory.len())
+            && let Some(piece) = heap.ahead.next(heap_end, memory.len())
         {
             find_ahead(&mut memory[piece]);
         }
@@ -130,12 +135,12 @@ impl<C: AsContextMut<Data = State>> Guest<C> {
             if heap.count_would_overflow(size.min(ALLOCATION_BYTES_MAX)) {
                 return Err(sc_allocator::Error::Other("the count of bytes in use overflows"));
             }
-            heap.0.allocate(memory, size).map(u32::from)
+            heap.allocator.allocate(memory, size).map(u32::from)
         })
     }
 
     fn free(&mut self, pointer: u32) -> Result<(), Refusal> {
-        self.with_heap(|heap, memory| heap.0.deallocate(memory, pointer.into()))
+        self.with_heap(|heap, memory| heap.allocator.deallocate(memory, pointer.into()))
     }
 
     /// Allocates in the guest and copies there.

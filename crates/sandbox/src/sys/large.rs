@@ -80,20 +80,18 @@ pub(crate) fn addresses(bytes: &[u8]) -> Range<usize> {
 
 /// Whether in this page of a file that is mapped nothing follows the header of an ELF file.
 fn is_header(page: usize) -> bool {
-    // SAFETY: whoever found the file's text behind it has mapped it, for reading at the least, and the file never changes.
-    let page = unsafe { slice::from_raw_parts(place(page).cast_const(), PAGE_BYTES) };
+    let page = ptr::with_exposed_provenance(page);
+    // SAFETY: the text behind it belongs to a mapping of the whole file, as a loader makes it, to be read, and the file never changes.
+    let page: &[u8] = unsafe { slice::from_raw_parts(page, PAGE_BYTES) };
     page.iter().skip(size_of::<libc::Elf64_Ehdr>()).all(|byte| *byte == 0)
 }
 
 /// `mprotect(2)` of a page of a file that is mapped, which can still be read.
 fn make_executable(page: usize) -> io::Result<()> {
-    let access = libc::PROT_READ | libc::PROT_EXEC;
+    let (page, access) =
+        (ptr::with_exposed_provenance_mut(page), libc::PROT_READ | libc::PROT_EXEC);
     // SAFETY: this takes away no right that anybody's references need: nobody writes to it.
-    super::zero_or_errno(unsafe { libc::mprotect(place(page).cast(), PAGE_BYTES, access) })
-}
-
-fn place(address: usize) -> *mut u8 {
-    ptr::with_exposed_provenance_mut(address)
+    super::zero_or_errno(unsafe { libc::mprotect(page, PAGE_BYTES, access) })
 }
 
 /// `munmap(2)` of what [`reserve`](super::reserve) gave, or a part of it.
@@ -106,26 +104,27 @@ fn unmap(reserved: &Range<usize>) {
 
 /// `madvise(MADV_POPULATE_READ)`: has the kernel find those pages as if each had been read.
 pub(crate) fn find_ahead(way: Way, pages: &Range<usize>) -> io::Result<()> {
-    let advice = libc::MADV_POPULATE_READ as usize;
-    // SAFETY: this changes nothing that can be seen.
-    unsafe { raw::call(way, libc::SYS_madvise, [pages.start, pages.len(), advice]) }.map(drop)
-}
-
-/// `madvise(MADV_COLLAPSE)`: has the kernel keep these pages of a memory file, which begin and end where large ones can, side by side.
-pub(crate) fn gather(way: Way, pages: &Range<usize>) -> io::Result<()> {
-    let advice = libc::MADV_COLLAPSE as usize;
-    // SAFETY: this changes nothing that can be seen.
-    unsafe { raw::call(way, libc::SYS_madvise, [pages.start, pages.len(), advice]) }.map(drop)
+    advise(way, pages, libc::MADV_POPULATE_READ)
 }
 
 /// `madvise(MADV_POPULATE_WRITE)`: has the kernel find the pages that lie within these bytes as if each had been written to.
 pub(crate) fn find_to_write(way: Way, bytes: &mut [u8]) -> io::Result<()> {
-    let Range { start, end } = bytes.as_mut_ptr_range();
-    let (start, end) = (start.addr().next_multiple_of(PAGE_BYTES), end.addr());
+    let Range { start, end } = addresses(bytes);
+    let start = start.next_multiple_of(PAGE_BYTES);
     let pages = start..(end - end % PAGE_BYTES).max(start);
-    let advice = libc::MADV_POPULATE_WRITE as usize;
-    // SAFETY: what they hold stays as it is, and they are borrowed here alone.
-    unsafe { raw::call(way, libc::SYS_madvise, [pages.start, pages.len(), advice]) }.map(drop)
+    advise(way, &pages, libc::MADV_POPULATE_WRITE)
+}
+
+/// `madvise(MADV_COLLAPSE)`: has the kernel keep these pages of a memory file, which begin and end where large ones can, side by side.
+pub(crate) fn gather(way: Way, pages: &Range<usize>) -> io::Result<()> {
+    advise(way, pages, libc::MADV_COLLAPSE)
+}
+
+/// `madvise(2)`, of what changes nothing that can be seen.
+fn advise(way: Way, pages: &Range<usize>, advice: libc::c_int) -> io::Result<()> {
+    // SAFETY: no byte changes, and no right to one.
+    unsafe { raw::call(way, libc::SYS_madvise, [pages.start, pages.len(), advice as usize]) }
+        .map(drop)
 }
 
 #[cfg(test)]
