@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::ops::Range;
 
 use parity_scale_codec::{Compact, Encode as _};
-use wasmtime::{Global, Memory, ModuleExport, Store, TypedFunc};
+use wasmtime::{Export, Global, Memory, ModuleExport, Store, TypedFunc};
 
 use crate::artifact::{Artifact, start};
 use crate::compressed::{decompress, is_compressed};
@@ -92,6 +92,12 @@ const PAGE_BYTES: usize = 4096;
 /// What is called.
 const ENTRY: &str = "validate_block";
 
+/// Functions of a table that are looked up beforehand, at most: several times as many as today's runtimes have.
+const FUNCTIONS_LOOKED_UP_MAX: u64 = 64 * 1024;
+
+/// Pages of the heap that a call writes to which runs long.
+const LONG_HEAP_BYTES: usize = 32 * 1024;
+
 /// Its type.
 type Entry = TypedFunc<(u32, u32), u64>;
 
@@ -168,9 +174,23 @@ impl Instance {
         })
     }
 
+    /// Looks up the functions in the tables that the guest exports. The engine does that otherwise when each is called through its
+    /// table first, and writes down what it found: of a process that is copied for each call, in each copy. Runs nothing of
+    /// the guest's.
+    pub fn look_up_functions(&mut self) {
+        let exported: Vec<_> =
+            self.instance.exports(&mut self.store).filter_map(Export::into_table).collect();
+        for table in exported {
+            let functions = table.size(&self.store).min(FUNCTIONS_LOOKED_UP_MAX);
+            for place in 0..functions {
+                black_box(table.get(&mut self.store, place));
+            }
+        }
+    }
+
     /// Writes to what each call writes to first, and changes nothing: a copy of the process that was made for a call has pages of
-    /// its own there then, before anybody waits for it. Runs nothing of the guest's.
-    pub fn rehearse(&mut self) {
+    /// its own there then, before anybody waits for it. Of a call that runs `long` that is more. Runs nothing of the guest's.
+    pub fn rehearse(&mut self, long: bool) {
         // The engine puts down anew what it is asked for, beside the guest's globals.
         if let Some(entry) = &self.entry_export {
             black_box(self.instance.get_module_export(&mut self.store, entry));
@@ -181,7 +201,8 @@ impl Instance {
         let (memory, state) = memory.data_and_store_mut(&mut self.store);
         if let (Some(heap), Some(find_ahead)) = (&state.heap, state.find_ahead) {
             let page = heap.start() - heap.start() % PAGE_BYTES;
-            memory.get_mut(page..page + PAGE_BYTES).into_iter().for_each(find_ahead);
+            let bytes = if long { LONG_HEAP_BYTES } else { PAGE_BYTES };
+            memory.get_mut(page..page + bytes).into_iter().for_each(find_ahead);
         }
     }
 

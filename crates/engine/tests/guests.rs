@@ -2,7 +2,7 @@
 
 mod shared;
 
-use lazaret_engine::pvf::{Input, validate_block};
+use lazaret_engine::pvf::{Input, Instance, validate_block};
 use lazaret_engine::{COMPRESSED_PREFIX, ExecuteError, Params, TrapKind};
 use shared::{run, run_with, runtime, text_params};
 
@@ -38,6 +38,34 @@ fn the_input_lies_where_substrates_allocator_puts_it_and_comes_back() {
     assert_eq!(reply.memory_pages(), 2);
     let text = runtime("", &format!("{} {}", store(0, "(local.get $ptr)"), numbers(1)));
     assert_eq!(as_numbers(run(&text, b"a block").unwrap().output()), [65536 + 8]);
+}
+
+#[test]
+fn what_is_done_before_a_call_changes_nothing_of_it() {
+    let functions = r#"
+        (table (export "table") 3 funcref)
+        (elem (i32.const 1) $seven)
+        (type $number (func (result i32)))
+        (func $seven (type $number) (i32.const 7))"#;
+    // Where nothing stands in the table a call through it traps.
+    let call = |place| format!("(call_indirect (type $number) (i32.const {place}))");
+    let (engine, params) = (shared::engine(), text_params());
+    for long in [false, true] {
+        let validate = |place| {
+            let body = format!("{} {}", store(0, &call(place)), numbers(2));
+            let text = runtime("", &body).replace("(global", &format!("{functions} (global"));
+            let prepared = shared::prepare(&engine, text.as_bytes(), &params).unwrap();
+            let artifact = shared::load(&engine, &prepared.artifact);
+            let mut instance =
+                Instance::new(&engine, &artifact, &params, Box::new(|_| ())).unwrap();
+            instance.find_ahead(|bytes| assert!(bytes.iter().all(|byte| *byte == 0)));
+            instance.look_up_functions();
+            instance.rehearse(long);
+            instance.validate_block(Input::Encoded(b""))
+        };
+        assert_eq!(as_numbers(validate(1).unwrap().output()), [7, 0]);
+        assert!(matches!(validate(2), Err(ExecuteError::Trap { .. })));
+    }
 }
 
 #[test]

@@ -42,6 +42,30 @@ fn the_smallest_module_is_accepted_plain_and_compressed_with_the_same_artifact()
     assert_eq!(compressed.code_bytes, wasm.len() as u64);
 }
 
+/// A template makes the page before the text executable together with it.
+#[test]
+fn nothing_of_a_guest_stands_before_the_text_of_an_artifact() {
+    const ELF_HEADER_BYTES: usize = 64;
+    const PAGE_BYTES: usize = 4096;
+    let engine = shared::engine();
+    let more = r#"(func (export "a") (result i32) (i32.const 7)) (table 9 funcref) (data (i32.const 0) "words")"#;
+    let [small, other] = ["", more].map(|more| {
+        let text = module(more);
+        let artifact =
+            shared::prepare(&engine, text.as_bytes(), &shared::text_params()).unwrap().artifact;
+        let start = artifact[..PAGE_BYTES].to_vec();
+        let machine_code = shared::load(&engine, &artifact).text()[..16].to_vec();
+        assert_eq!(
+            artifact[PAGE_BYTES..][..16],
+            machine_code,
+            "the text begins in the second page"
+        );
+        (start, artifact)
+    });
+    assert_ne!(small.1, other.1);
+    assert_eq!(small.0[ELF_HEADER_BYTES..], other.0[ELF_HEADER_BYTES..]);
+}
+
 #[test]
 fn code_above_a_size_limit_is_refused() {
     let (engine, params) = (shared::engine(), Params::default());

@@ -21,6 +21,8 @@ pub(crate) struct Ahead {
     large: Option<LargePlace>,
     /// The artifact's text, which is sealed.
     text: Vec<Range<usize>>,
+    /// What of it large pages do not hold wholly.
+    text_ends: Vec<Range<usize>>,
     /// What the template has written to and would lie in large pages.
     pub(crate) to_gather: Option<Range<usize>>,
 }
@@ -53,16 +55,31 @@ impl Ahead {
 
     /// Adds that text.
     pub(crate) fn add_text(&mut self) {
-        for Range { start, end } in std::mem::take(&mut self.text) {
-            let pages = match self.large {
-                Some(_) => {
-                    start.next_multiple_of(sys::LARGE_PAGE_BYTES)..end - end % sys::LARGE_PAGE_BYTES
+        let pages = |Range { start, end }: Range<usize>| {
+            start - start % sys::PAGE_BYTES..end.next_multiple_of(sys::PAGE_BYTES)
+        };
+        for text in std::mem::take(&mut self.text).into_iter().map(pages) {
+            if self.large.is_none() {
+                if text.len() <= SMALL_TEXT_BYTES_MAX {
+                    self.add(text);
                 }
-                None => start - start % sys::PAGE_BYTES..end.next_multiple_of(sys::PAGE_BYTES),
-            };
-            if !pages.is_empty() && (self.large.is_some() || pages.len() <= SMALL_TEXT_BYTES_MAX) {
-                self.add(pages);
+                continue;
             }
+            let large_end = text.end - text.end % sys::LARGE_PAGE_BYTES;
+            let large_start = text.start.next_multiple_of(sys::LARGE_PAGE_BYTES).min(large_end);
+            if large_start < large_end {
+                self.add(large_start..large_end);
+            }
+            let ends =
+                [text.start..large_start.max(text.start), large_end.max(text.start)..text.end];
+            self.text_ends.extend(ends.into_iter().filter(|end| !end.is_empty()));
+        }
+    }
+
+    /// Has the kernel find the ends of that text too.
+    pub(crate) fn find_text_ends(&self, way: Way) {
+        for pages in &self.text_ends {
+            let _ = sys::large::find_ahead(way, pages);
         }
     }
 

@@ -38,11 +38,11 @@ impl Home {
         }
     }
 
-    /// Has a job wake, and the copies that it makes begin, on any other than the caller's.
-    pub fn send_away(&self, job: &Child) {
-        if let (Some(everywhere), Some(here)) = (&self.0, self.processor()) {
-            let mut elsewhere = *everywhere;
-            elsewhere.unset(here);
+    /// Has a job wake, and the copies that it makes begin, on any other than this processor.
+    pub fn keep_off(&self, job: &Child, processor: usize) {
+        if let Some(everywhere) = self.0.filter(|_| processor < CpuSet::MAX_CPU) {
+            let mut elsewhere = everywhere;
+            elsewhere.unset(processor);
             let _ = sched_setaffinity(Pid::from_raw(job.pid), &elsewhere);
         }
     }

@@ -289,6 +289,11 @@ impl JobJail {
         self.ahead.add_text();
     }
 
+    /// Copy: has the rest of it mapped as well, which is worth it for a call that runs long.
+    pub fn map_text_ends_ahead(&self) {
+        self.ahead.find_text_ends(self.way);
+    }
+
     /// Template: from now on it and its copies have the final list of a copy that waits, and what making one takes only
     /// with a *pass*, a random number that the copy forgets behind its last doors
     /// ([`enter_final_filter_and_wait`](Self::enter_final_filter_and_wait)). So no copy has to bring a filter of

@@ -142,7 +142,7 @@ impl LargePlace {
     }
 
     /// Where this text lies that is to be sealed: with the file's header, where that can be executable too, so that both share a large
-    /// page.
+    /// page. Whoever wrote the one wrote the other, and a compiler that nobody took over writes nothing of a guest's before the text.
     pub(crate) fn with_header(&self, text: &[u8]) -> Range<usize> {
         self.0.with_header(text)
     }

@@ -30,7 +30,12 @@ pub enum Order {
     Load(Load),
     /// Make a copy of yourself, which says a byte on its channel and waits there for its call.
     /// Descriptor: the copy's end of that channel.
-    Copy(Copy),
+    Copy {
+        /// How it waits.
+        how: Copy,
+        /// Whether its call is likely to run for long, so that it is worth more that it finds what it needs.
+        long: bool,
+    },
     /// Have what you wrote in large pages, for the copies to come: nobody waits for one now.
     Gather,
 }

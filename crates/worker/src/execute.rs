@@ -35,6 +35,9 @@ use crate::{
 /// Lines that a job sends before it counts the rest in silence; the worker keeps fewer.
 const LINES_SENT_MAX: usize = 2 * LOG_LINES_MAX;
 
+/// Stack and heap of the engine that a call takes which runs long.
+const LONG_CALL_BYTES: usize = 16 * 1024;
+
 /// What waits for its input.
 enum Loaded {
     Guest(Box<Guest>),
@@ -79,7 +82,7 @@ pub(crate) fn template(
         job::end(markers::EXIT_ORPHANED)
     };
     jail.expect(&artifact);
-    let loaded = match load(&mut jail, runners, &likely.params, artifact) {
+    let mut loaded = match load(&mut jail, runners, &likely.params, artifact) {
         Loaded::Native(native, artifact) if likely.shut => {
             let text = native::map(&jail, native, artifact);
             let sealed = seal(&mut jail, Role::Execute, &[text]);
@@ -89,6 +92,9 @@ pub(crate) fn template(
         loaded => loaded,
     };
     jail.map_text_ahead();
+    if let Loaded::Guest(guest) = &mut loaded {
+        guest.instance.iter_mut().for_each(pvf::Instance::look_up_functions);
+    }
     let rehearsal = rehearsal(likely);
     set_scratch_memory_apart();
     let kept = jail.keep_written_in_file(likely.often);
@@ -126,8 +132,8 @@ fn rehearsal(likely: &Load) -> Vec<u8> {
 fn copies(mut jail: JobJail, loaded: Loaded, likely: &Load, rehearsal: &[u8]) -> ! {
     let mut channels = hand_over::Channels::none();
     loop {
-        let how = match channels.take_next(&jail) {
-            Ok(Some(Order::Copy(how))) => how,
+        let (how, long) = match channels.take_next(&jail) {
+            Ok(Some(Order::Copy { how, long })) => (how, long),
             Ok(Some(Order::Gather)) => {
                 jail.gather_written();
                 continue;
@@ -137,7 +143,10 @@ fn copies(mut jail: JobJail, loaded: Loaded, likely: &Load, rehearsal: &[u8]) ->
         let Some(channel) = channels.next() else { job::end(markers::EXIT_ORPHANED) };
         match copy_job(&jail) {
             Ok(Copied::Template) => jail.close(channel),
-            Ok(Copied::Job) => copy((jail, loaded), channel, (&how, &likely.limits), rehearsal),
+            Ok(Copied::Job) => {
+                let rehearsal = Rehearsal { order: rehearsal, long };
+                copy((jail, loaded), channel, (&how, &likely.limits), &rehearsal)
+            }
             Err(_) => job::end(markers::EXIT_NOT_CONFINED),
         }
     }
@@ -148,12 +157,12 @@ fn copy(
     (mut jail, mut loaded): (JobJail, Loaded),
     channel: OwnedFd,
     (how, inherited): (&Copy, &Limits),
-    rehearsal: &[u8],
+    rehearsal: &Rehearsal<'_>,
 ) -> ! {
     let confined = jail.become_copy(channel).and_then(|()| match how {
         Copy::Open => Ok(()),
         Copy::Shut(limits) => {
-            rehearse(&mut loaded, rehearsal);
+            rehearsal.of(&jail, &mut loaded);
             shut_before(&mut jail, limits, inherited)
         }
     });
@@ -176,15 +185,35 @@ fn copy(
     call(jail, loaded, work, descriptors)
 }
 
-/// Goes the way of an order and of a claim once, so that the pages of that way are there when a call comes,
-/// and nobody waits for them.
-fn rehearse(loaded: &mut Loaded, order: &[u8]) {
-    if let Loaded::Guest(guest) = loaded {
-        guest.instance.iter_mut().for_each(pvf::Instance::rehearse);
+/// What a copy does before its call, so that the pages that the call needs are there when it comes, and nobody waits for them.
+struct Rehearsal<'a> {
+    /// An order like the one that will come.
+    order: &'a [u8],
+    /// Whether its call is likely to run for long.
+    long: bool,
+}
+
+impl Rehearsal<'_> {
+    /// Goes the way of an order and of a claim once.
+    fn of(&self, jail: &JobJail, loaded: &mut Loaded) {
+        if let Loaded::Guest(guest) = loaded {
+            guest.instance.iter_mut().for_each(|instance| instance.rehearse(self.long));
+        }
+        if self.long {
+            jail.map_text_ends_ahead();
+            touch_room();
+        }
+        let mut claim = Vec::with_capacity(self.order.len());
+        push_claim(&mut claim, &Claim::Returned { memory_pages: 0, input_shift: 0 });
+        std::hint::black_box((hand_over::order(self.order), claim)).0.ok();
     }
-    let mut claim = Vec::with_capacity(order.len());
-    push_claim(&mut claim, &Claim::Returned { memory_pages: 0, input_shift: 0 });
-    std::hint::black_box((hand_over::order(order), claim)).0.ok();
+}
+
+/// Writes to the stack below, and to what is allocated next.
+#[inline(never)]
+fn touch_room() {
+    std::hint::black_box(&mut [1_u8; LONG_CALL_BYTES]);
+    std::hint::black_box(vec![1_u8; LONG_CALL_BYTES]);
 }
 
 /// Closes the last doors of a copy that waits for its call behind them.

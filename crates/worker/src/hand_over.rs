@@ -89,7 +89,7 @@ pub(crate) fn give(
     let bytes = encode(order).map_err(io::Error::other)?;
     host_link::send(channel, &bytes, descriptors)?;
     match order {
-        Order::Load(_) | Order::Copy(_) | Order::Gather => Ok(()),
+        Order::Load(_) | Order::Copy { .. } | Order::Gather => Ok(()),
         // Nothing comes after work. Whoever asks for more finds the end and cannot wait for it, not
         // even before the final list: that no job waits is what tells a stall from a bad guest.
         Order::Work(_) => Ok(shutdown(channel, Shutdown::Write)?),
@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn orders_of_a_template_are_kept_apart_with_channels_and_without() {
         let (worker, template) = channel_of_a_template().unwrap();
-        let order = Order::Copy(Copy::Shut(LIMITS));
+        let order = Order::Copy { how: Copy::Shut(LIMITS), long: true };
         let (_ours, theirs): (Vec<_>, Vec<_>) =
             (0..CHANNELS_AT_A_TIME).map(|_| channel_of_a_copy().unwrap()).unzip();
         let attached: Vec<_> = theirs.iter().map(AsFd::as_fd).collect();

@@ -70,7 +70,7 @@ pub(crate) fn run(start: JobStart, channel: OwnedFd, kind: JobKind, runners: Run
             limit(&mut jail, &limits);
             execute::template(jail, runners, &load, descriptors)
         }
-        Order::Copy(_) | Order::Gather => job::end(markers::EXIT_NOT_CONFINED),
+        Order::Copy { .. } | Order::Gather => job::end(markers::EXIT_NOT_CONFINED),
         Order::Work(work) => {
             let file_bytes = match &work {
                 Work::Prepare(prepare) => prepare.artifact_bytes_max,

@@ -24,11 +24,13 @@ pub(crate) struct Placing {
     wake: Wake,
     /// How many calls in a row came from that processor while the worker ran on another.
     from_elsewhere: u32,
+    /// Where the copy began that is called now, if it was placed: the worker may be elsewhere by the time it asks.
+    called_on: Option<usize>,
 }
 
 impl Placing {
     pub(crate) fn new(home: Home) -> Self {
-        Self { home, wake: Wake::Anywhere, from_elsewhere: 0 }
+        Self { home, wake: Wake::Anywhere, from_elsewhere: 0, called_on: None }
     }
 
     /// Takes note of where a call came from.
@@ -43,6 +45,7 @@ impl Placing {
             false => 0,
         };
         self.wake = wake;
+        self.called_on = None;
     }
 
     /// Goes where the host calls from, if it is time to; for when nobody waits.
@@ -58,9 +61,20 @@ impl Placing {
         matches!(self.wake, Wake::BesideWorker { .. })
     }
 
+    /// The processor for those that take turns, if one is for them.
+    fn of_turns(&self) -> Option<usize> {
+        self.called_on.or_else(|| self.home.processor()).filter(|_| self.has_two_processors())
+    }
+
+    /// The call is over.
+    pub(crate) fn of_answered(&mut self) {
+        self.called_on = None;
+    }
+
     /// Before a copy is handed its work.
-    pub(crate) fn of_called(&self, job: &Job) {
-        if self.has_two_processors() {
+    pub(crate) fn of_called(&mut self, job: &Job) {
+        self.called_on = self.of_turns();
+        if self.called_on.is_some() {
             self.home.keep_here(&job.child);
         } else if job.is_away {
             self.home.let_roam(&job.child);
@@ -74,28 +88,32 @@ impl Placing {
         }
     }
 
-    /// Before a job is let end, while so many others do. Where copies are short, those who make them have enough to do elsewhere.
+    /// Before a job is let end, while so many others do, off the processor of those that take turns. Where copies are short,
+    /// those who make them have enough to do elsewhere.
     pub(crate) fn of_ending(
         &self,
         job: &Child,
         others: usize,
         copies_are_short: impl FnOnce() -> bool,
     ) {
-        if self.has_two_processors() && others < ENDING_ELSEWHERE_MAX && !copies_are_short() {
-            self.home.send_away(job);
+        if let Some(turns) = self.of_turns()
+            && others < ENDING_ELSEWHERE_MAX
+            && !copies_are_short()
+        {
+            self.home.keep_off(job, turns);
         }
     }
 
     /// Before a template is told to make copies; off which processor it is kept already, if it is kept off one, is what the last
     /// time returned.
     pub(crate) fn of_template(&self, template: &Child, kept_off: Option<usize>) -> Option<usize> {
-        let here = self.home.processor().filter(|_| self.has_two_processors());
-        match (kept_off, here) {
+        let turns = self.of_turns();
+        match (kept_off, turns) {
             (before, now) if before == now => {}
-            (_, Some(_)) => self.home.send_away(template),
+            (_, Some(turns)) => self.home.keep_off(template, turns),
             (_, None) => self.home.let_roam(template),
         }
-        here
+        turns
     }
 }
 

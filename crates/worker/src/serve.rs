@@ -32,16 +32,13 @@ use crate::{
     job,
     native::Native,
     placing::Placing,
-    standby::{LEAVING_MAX, Standby},
+    standby::Standby,
     template::Template,
     watch::{self, Begin, HostSays, Job, Leaving, Seen},
 };
 
 /// Standby jobs that may be found dead before one piece of work is given up.
 const HAND_OVERS_MAX: u32 = 3;
-
-/// CPU time of a job that may stay until nobody asks, with all of its memory: in so little a guest touches a megabyte or two.
-const STAYING_CPU_MAX: Duration = Duration::from_micros(300);
 
 /// How long nobody has asked for anything when a worker sees to its program's text, which takes some tens of milliseconds.
 const UNASKED: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
@@ -113,7 +110,7 @@ impl Worker {
         self.standby.end_burst()?;
         let mut may_refill = true;
         loop {
-            self.let_all_go()?;
+            self.standby.let_some_go(&self.placing, self.jail.ends())?;
             self.standby.fill_stock(&self.placing);
             if self.standby.wait_with(self.host.as_fd(), self.jail.namespace_end())? {
                 return Ok(());
@@ -145,9 +142,19 @@ impl Worker {
         let mut ask_host = || asked_to_withdraw(host);
         let host = (host.as_fd(), &mut ask_host as _);
         let ends = self.jail.ends();
-        let runs_long = &|job: &Child| self.placing.of_long_running(job);
-        let (seen, leaving) = watch::until_ended(job, work.limits(), begin, host, ends, runs_long)?;
+        let (placing, standby) = (&self.placing, &mut self.standby);
+        let mut runs_long = |job: &Child| {
+            placing.of_long_running(job);
+            standby.hear();
+            standby.let_some_go(placing, ends)
+        };
+        let (seen, leaving) =
+            watch::until_ended(job, work.limits(), begin, host, ends, &mut runs_long)?;
         self.leaving = leaving;
+        if readiness == Readiness::Loaded {
+            self.standby.note_time(Duration::from_micros(seen.evidence.usage.cpu_micros));
+        }
+        self.placing.of_answered();
         let (ending, memfd) = packed(seen, artifact)?;
         Ok((FromWorker { number, readiness, ending }, memfd))
     }
@@ -168,42 +175,24 @@ impl Worker {
         self.text.take_if(|text| text.make_ready().is_err());
     }
 
-    /// Lets a job end that has asked, now that its answer is given; where the next call finds its copy in stock, when nobody asks any
-    /// more.
+    /// Lets a job end that has asked, now that its answer is given; where that can wait, when a call runs for long or nobody asks
+    /// any more.
     fn let_go(&mut self) -> io::Result<()> {
         let Some(leaving) = self.leaving.take() else { return Ok(()) };
-        let may_stay = leaving.cpu <= STAYING_CPU_MAX && self.standby.may_keep_asking();
+        let may_stay = self.standby.may_keep(&leaving);
         self.standby.keep_asking(leaving);
         if may_stay {
             return Ok(());
         }
         // Tried again when one of them is readable.
         let _ = self.standby.reap_those_that_left();
-        self.let_one_go()?;
-        // One that a burst has left, if there is time.
+        let ends = self.jail.ends();
+        self.standby.let_one_go(&self.placing, ends)?;
+        // One more that stayed, if there is time.
         if self.standby.keeps_asking() && !self.standby.is_short_of_copies() {
-            self.let_one_go()?;
+            self.standby.let_one_go(&self.placing, ends)?;
         }
         self.standby.trim_unfit()
-    }
-
-    /// Lets those end that a burst has left, as many at a time as may end beside a call.
-    fn let_all_go(&mut self) -> io::Result<()> {
-        while self.standby.leaving() < LEAVING_MAX && self.let_one_go()? {}
-        Ok(())
-    }
-
-    /// The first of them; says whether there was one.
-    fn let_one_go(&mut self) -> io::Result<bool> {
-        let Some(Leaving { child, asking, _channel, .. }) = self.standby.next_asking() else {
-            return Ok(false);
-        };
-        let others = self.standby.leaving();
-        self.placing.of_ending(&child, others, || self.standby.is_short_of_copies());
-        if let Some(ends) = self.jail.ends() {
-            ends.let_go(asking);
-        }
-        self.standby.keep_leaving(child).map(|()| true)
     }
 
     /// Gives the work to a job. From here on the job holds it.

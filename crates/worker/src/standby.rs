@@ -9,6 +9,7 @@ use std::{
 };
 
 use lazaret_sandbox::{
+    ends::Ends,
     fork::Child,
     watch::{Unless, reap, reap_stranger, reap_unless_it_runs},
 };
@@ -22,8 +23,8 @@ use crate::{
     calls::{Call, Calls},
     placing::Placing,
     stock::STOCK_MAX,
-    template::{COPIES_MAX, Template, copy_for},
-    watch::{self, Job, Leaving},
+    template::{COPIES_MAX, SHORT_CPU_MAX, Template, copy_for},
+    watch::{self, Job, Leaving, QUIET},
 };
 
 /// How long a call waits for a copy that was ordered of a template that has loaded. Making one takes a tenth of a
@@ -187,6 +188,13 @@ impl Standby {
         watch::is_readable_within(host, &HOST_ALONE)
     }
 
+    /// A call of the template that was used last used so much CPU time.
+    pub(crate) fn note_time(&mut self, cpu: Duration) {
+        if let Some((template, _)) = self.templates.first_mut() {
+            template.note_time(cpu);
+        }
+    }
+
     /// Nobody asks at the moment. What was kept for calls that did not come goes.
     pub(crate) fn end_burst(&mut self) -> io::Result<()> {
         let mut room = self.stock_max;
@@ -304,11 +312,21 @@ impl Standby {
         reap_stranger(known).map(drop)
     }
 
-    /// Whether there is a copy in stock for the next call, if it is like the last one. While there is, so many jobs that ask to end can
-    /// wait: they were in stock before, so there are no more of both than there may be in stock.
-    pub(crate) fn may_keep_asking(&self) -> bool {
+    /// Whether a job that asks to end can wait.
+    ///
+    /// One that ran long waits until the next one has run for a while, or nobody asks: to put away what it has is much, and
+    /// the next call finds a worker that has nothing to do. There is one of these at a time. Of short ones so many wait as
+    /// there may be in stock, while there is a copy in stock for the next call if it is like the last one: they were in stock
+    /// before, so there are no more of both.
+    pub(crate) fn may_keep(&self, job: &Leaving) -> bool {
+        if self.terms.one_artifact {
+            return false;
+        }
+        if job.cpu >= QUIET {
+            return self.asking.is_empty();
+        }
         let has_stock = self.templates.first().is_some_and(|(template, _)| template.has_stock());
-        has_stock && self.asking.len() < STOCK_MAX
+        job.cpu <= SHORT_CPU_MAX && has_stock && self.asking.len() < STOCK_MAX
     }
 
     /// Whether some of these wait.
@@ -321,17 +339,31 @@ impl Standby {
         self.asking.push_back(job);
     }
 
-    /// The one that asked first.
-    pub(crate) fn next_asking(&mut self) -> Option<Leaving> {
-        self.asking.pop_front()
-    }
-
-    /// Keeps a job that was let go until it can be reaped.
-    pub(crate) fn keep_leaving(&mut self, job: Child) -> io::Result<()> {
-        self.leaving.push(job);
+    /// Lets the one end that asked first; says whether there was one.
+    pub(crate) fn let_one_go(
+        &mut self,
+        placing: &Placing,
+        ends: Option<&Ends>,
+    ) -> io::Result<bool> {
+        let Some(Leaving { child, asking, _channel, .. }) = self.asking.pop_front() else {
+            return Ok(false);
+        };
+        placing.of_ending(&child, self.leaving.len(), || self.is_short_of_copies());
+        if let Some(ends) = ends {
+            ends.let_go(asking);
+        }
+        self.leaving.push(child);
         if self.leaving.len() > LEAVING_MAX {
             reap(self.leaving.remove(0))?;
         }
+        Ok(true)
+    }
+
+    /// Lets as many end at a time as may end beside a call.
+    pub(crate) fn let_some_go(&mut self, placing: &Placing, ends: Option<&Ends>) -> io::Result<()> {
+        // Tried again when one of them is readable.
+        let _ = self.reap_those_that_left();
+        while self.leaving.len() < LEAVING_MAX && self.let_one_go(placing, ends)? {}
         Ok(())
     }
 
@@ -352,11 +384,6 @@ impl Standby {
         Ok(())
     }
 
-    /// How many those are.
-    pub(crate) fn leaving(&self) -> usize {
-        self.leaving.len()
-    }
-
     /// Whether calls of one artifact come one after another, and faster than copies for them are made.
     pub(crate) fn is_short_of_copies(&mut self) -> bool {
         let is_again = self.calls.last().is_some_and(|(_, is_again)| is_again);
@@ -370,6 +397,13 @@ impl Standby {
 
     pub(crate) fn keep_idle(&mut self, job: Job) {
         self.idle = Some(job);
+    }
+
+    /// Takes note of copies that are there, before they are asked for.
+    pub(crate) fn hear(&mut self) {
+        if let Some((template, _)) = self.templates.first_mut() {
+            template.hear();
+        }
     }
 
     /// Has the template of the last call make copies, if there is one that lacks some, and says whether it had.

@@ -182,8 +182,8 @@ fn run_canary(jail: &WorkerJail, role: Role, host: &HostLink) -> Result<Seen, He
     let begin = Begin::now(&job);
     let mut ask_host = || Err(io::ErrorKind::ConnectionReset.into());
     let host = (host.as_fd(), &mut ask_host as _);
-    let (seen, _) =
-        watch::until_ended(job, &CANARY_LIMITS, begin, host, None, &|_| ()).map_err(broken)?;
+    let (seen, _) = watch::until_ended(job, &CANARY_LIMITS, begin, host, None, &mut |_| Ok(()))
+        .map_err(broken)?;
     Ok(seen)
 }
 

@@ -30,6 +30,10 @@ use crate::{
 /// which takes several times as long, nor does one call have to wait because the kernel had to do something else meanwhile.
 pub(crate) const COPIES_MAX: usize = 4;
 
+/// CPU time of a short call. What one needs that takes more is worth some of a copy's time before it comes; a job that took no
+/// more may stay until nobody asks, with all of its memory: in so little a guest touches a megabyte or two.
+pub(crate) const SHORT_CPU_MAX: Duration = Duration::from_micros(300);
+
 /// With fewer that wait, what makes them has too much else to do.
 const READY_MIN: usize = 2;
 
@@ -50,6 +54,8 @@ pub(crate) struct Template {
     artifact_bytes: u64,
     /// Whether its copies wait behind their last doors.
     is_shut: bool,
+    /// Whether the last call of it ran for long.
+    runs_long: bool,
     /// Whether it is to have large pages when nobody asks.
     is_to_gather: bool,
     /// Whether a copy has come of it: so far it may be loading.
@@ -86,6 +92,7 @@ impl Template {
                 stock: Stock::new(Instant::now()),
                 artifact_bytes,
                 is_shut,
+                runs_long: false,
                 is_to_gather,
                 has_loaded: false,
                 unheard: false,
@@ -114,7 +121,7 @@ impl Template {
     }
 
     fn order_one(&mut self, how: &Copy) {
-        let order = Order::Copy(how.clone());
+        let order = Order::Copy { how: how.clone(), long: self.runs_long };
         let Ok(more) = self.more_channels() else { return };
         let (ours, theirs): (Vec<_>, Vec<_>) = more.into_iter().unzip();
         let attached: Vec<_> = theirs.iter().map(AsFd::as_fd).collect();
@@ -166,6 +173,11 @@ impl Template {
                 None
             }
         }
+    }
+
+    /// The last call of it used so much CPU time.
+    pub(crate) fn note_time(&mut self, cpu: Duration) {
+        self.runs_long = cpu > SHORT_CPU_MAX;
     }
 
     /// Nobody asks at the moment: what came until now was one burst.

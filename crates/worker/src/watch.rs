@@ -25,7 +25,7 @@ use rustix::{
 const PIECE_BYTES: usize = 64 * 1024;
 /// How long what a job writes is left where it is. A short job has then ended, and one look finds both. One
 /// that writes more than a socket holds waits as long.
-const QUIET: Duration = Duration::from_millis(1);
+pub(crate) const QUIET: Duration = Duration::from_millis(1);
 
 /// A forked job and the worker's end of its channel.
 pub(crate) struct Job {
@@ -79,14 +79,14 @@ pub(crate) struct Leaving {
 
 /// Watches a job that was just handed its work until it is reaped or, where `ends` are heard, asks to end. `host` is
 /// asked whenever the host's socket becomes readable; its error means that the host is gone. A job that has not
-/// ended soon `runs_long`, once.
+/// ended soon `runs_long`, once, and meanwhile there is time for other things.
 pub(crate) fn until_ended(
     job: Job,
     limits: &Limits,
     begin: Begin,
     host: (BorrowedFd<'_>, &mut dyn FnMut() -> io::Result<HostSays>),
     ends: Option<&Ends>,
-    runs_long: &dyn Fn(&Child),
+    runs_long: &mut dyn FnMut(&Child) -> io::Result<()>,
 ) -> io::Result<(Seen, Option<Leaving>)> {
     let wall_limit = Duration::from_micros(limits.wall_micros);
     let cpu_limit = Duration::from_micros(limits.cpu_micros);
@@ -100,7 +100,7 @@ pub(crate) fn until_ended(
         let quiet = QUIET.saturating_sub(elapsed);
         if quiet.is_zero() && !stream.is_heard {
             stream.is_heard = true;
-            runs_long(&job.child);
+            runs_long(&job.child)?;
         }
         // One that is being killed is waited for as long as it takes.
         let until_limit = stop.is_none().then(|| left.min(cpu_limit.patience()));

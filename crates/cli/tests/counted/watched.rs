@@ -233,18 +233,24 @@ impl Family {
     }
 
     /// The one that is held stands still for its tracer, all others must sleep. One that has ended
-    /// and is not reaped yet keeps its worker busy.
+    /// and is not reaped yet keeps its worker busy, and one that asks to end will.
     fn is_at_rest(&mut self) -> bool {
         let mut awake = 0;
         self.alive.retain(|one| match fields_of(*one) {
             None => false,
             Some(fields) => {
-                awake += usize::from(fields[0] != "S");
+                awake += usize::from(fields[0] != "S" || asks_to_end(*one));
                 true
             }
         });
         awake <= 1
     }
+}
+
+/// Whether it is stopped in `exit_group(2)` (proc_pid_syscall(5)).
+fn asks_to_end(thread: i32) -> bool {
+    let call = fs::read_to_string(format!("/proc/{thread}/syscall")).unwrap_or_default();
+    call.split(' ').next() == Some(c::SYS_exit_group.to_string().as_str())
 }
 
 /// What `/proc/PID/stat` tells of everybody, after the name (proc_pid_stat(5)).

@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
-use std::{ptr, slice};
+use std::ptr;
 
 use super::raw::{self, Way};
 use super::{LARGE_PAGE_BYTES, PAGE_BYTES, ReadMapping};
@@ -60,13 +60,12 @@ impl Gap {
         self.place.start <= start && end <= self.place.end
     }
 
-    /// Where this text of the file's lies, together with the page before it, if that is the file's first and holds nothing but
-    /// a header: then it is made executable too, since the kernel maps a large page in one piece only where all of it is mapped alike.
+    /// Where this text of the file's lies, together with the page before it, if that is the file's first: then it is made executable
+    /// too, since the kernel maps a large page in one piece only where all of it is mapped alike.
     pub(crate) fn with_header(&self, text: &[u8]) -> Range<usize> {
         let Range { start, end } = addresses(text);
         let joined = self.has(text)
             && start - self.place.start == PAGE_BYTES
-            && is_header(self.place.start)
             && make_executable(self.place.start).is_ok();
         if joined { self.place.start..end } else { start..end }
     }
@@ -76,14 +75,6 @@ impl Gap {
 pub(crate) fn addresses(bytes: &[u8]) -> Range<usize> {
     let Range { start, end } = bytes.as_ptr_range();
     start.addr()..end.addr()
-}
-
-/// Whether in this page of a file that is mapped nothing follows the header of an ELF file.
-fn is_header(page: usize) -> bool {
-    let page = ptr::with_exposed_provenance(page);
-    // SAFETY: the text behind it belongs to a mapping of the whole file, as a loader makes it, to be read, and the file never changes.
-    let page: &[u8] = unsafe { slice::from_raw_parts(page, PAGE_BYTES) };
-    page.iter().skip(size_of::<libc::Elf64_Ehdr>()).all(|byte| *byte == 0)
 }
 
 /// `mprotect(2)` of a page of a file that is mapped, which can still be read.
