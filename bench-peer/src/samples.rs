@@ -6,7 +6,11 @@ use crate::hosts::Side;
 
 /// The times of one kind of call at one side.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Samples(Vec<Duration>);
+pub(crate) struct Samples {
+    times: Vec<Duration>,
+    /// How many there were when each turn ended.
+    turns: Vec<usize>,
+}
 
 /// What the table says of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,20 +22,31 @@ pub(crate) struct Quantiles {
 
 impl Samples {
     pub(crate) fn push(&mut self, time: Duration) {
-        self.0.push(time);
+        self.times.push(time);
     }
 
-    /// The smallest time that so many of a hundred do not exceed.
-    fn quantile(&self, of_hundred: usize) -> Duration {
-        let mut sorted = self.0.clone();
-        sorted.sort_unstable();
-        let rank = (sorted.len() * of_hundred).div_ceil(100);
-        sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
+    pub(crate) fn end_turn(&mut self) {
+        self.turns.push(self.times.len());
     }
 
     pub(crate) fn quantiles(&self) -> Quantiles {
-        Quantiles { p50: self.quantile(50), p90: self.quantile(90), p99: self.quantile(99) }
+        let of = |of_hundred| quantile(&self.times, of_hundred);
+        Quantiles { p50: of(50), p90: of(90), p99: of(99) }
     }
+
+    /// The median of each turn.
+    fn medians(&self) -> impl Iterator<Item = Duration> {
+        let begins = [0].into_iter().chain(self.turns.iter().copied());
+        begins.zip(&self.turns).map(|(begin, end)| quantile(&self.times[begin..*end], 50))
+    }
+}
+
+/// The smallest of these that so many of a hundred do not exceed.
+fn quantile(all: &[Duration], of_hundred: usize) -> Duration {
+    let mut sorted = all.to_vec();
+    sorted.sort_unstable();
+    let rank = (sorted.len() * of_hundred).div_ceil(100);
+    sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
 }
 
 /// The times of one kind of call at every side that was asked.
@@ -52,10 +67,36 @@ impl BySide {
     }
 
     pub(crate) fn push(&mut self, side: Side, time: Duration) {
+        self.side(side).push(time);
+    }
+
+    pub(crate) fn end_turn(&mut self, side: Side) {
+        self.side(side).end_turn();
+    }
+
+    /// What a host takes beyond the engine alone: the difference between the medians of their turns in one round, and of all
+    /// rounds' differences the middle one. A machine may have two speeds, which last for seconds each and differ by more than
+    /// what is looked for; turns of one round mostly meet the same.
+    pub(crate) fn beyond_in_process(&self, side: Side) -> Duration {
+        let host = match side {
+            Side::Peer => &self.peer,
+            Side::Lazaret => &self.lazaret,
+            Side::InProcess => &self.in_process,
+        };
+        let nanos = |time: Duration| time.as_nanos() as i64;
+        let rounds = host.medians().zip(self.in_process.medians());
+        let mut beyond: Vec<_> = rounds.map(|(host, alone)| nanos(host) - nanos(alone)).collect();
+        beyond.sort_unstable();
+        // Of two in the middle the larger.
+        let middle = beyond.get(beyond.len() / 2).copied().unwrap_or_default();
+        Duration::from_nanos(middle.max(0).unsigned_abs())
+    }
+
+    fn side(&mut self, side: Side) -> &mut Samples {
         match side {
-            Side::Peer => self.peer.push(time),
-            Side::Lazaret => self.lazaret.push(time),
-            Side::InProcess => self.in_process.push(time),
+            Side::Peer => &mut self.peer,
+            Side::Lazaret => &mut self.lazaret,
+            Side::InProcess => &mut self.in_process,
         }
     }
 }
@@ -83,6 +124,21 @@ mod tests {
         let mut one = Samples::default();
         one.push(Duration::from_millis(7));
         assert_eq!(one.quantiles().p99, Duration::from_millis(7));
+    }
+
+    #[test]
+    fn what_a_host_takes_beyond_is_told_by_rounds_whatever_the_speed_of_each() {
+        let mut times = BySide::default();
+        let ms = Duration::from_millis;
+        // A machine that becomes four times slower, and a round in which it did so between the two.
+        for (host, alone) in [([2, 2], [1, 1]), ([2, 2], [4, 4]), ([5, 5], [4, 4])] {
+            for (side, turn) in [(Side::Lazaret, host), (Side::InProcess, alone)] {
+                turn.into_iter().for_each(|time| times.push(side, ms(time)));
+                times.end_turn(side);
+            }
+        }
+        assert_eq!(times.beyond_in_process(Side::Lazaret), ms(1));
+        assert_eq!(times.beyond_in_process(Side::Peer), Duration::ZERO);
     }
 
     #[test]

@@ -59,6 +59,7 @@ pub(crate) async fn in_turns(
                     times.push(side, hosts.call(side, work).await?);
                 }
             }
+            times.iter_mut().for_each(|times| times.end_turn(side));
         }
     }
     Ok(times)
