@@ -59,10 +59,14 @@ pub(crate) struct BySide {
 
 impl BySide {
     pub(crate) fn of(&self, side: Side) -> Quantiles {
+        self.samples(side).quantiles()
+    }
+
+    fn samples(&self, side: Side) -> &Samples {
         match side {
-            Side::Peer => self.peer.quantiles(),
-            Side::Lazaret => self.lazaret.quantiles(),
-            Side::InProcess => self.in_process.quantiles(),
+            Side::Peer => &self.peer,
+            Side::Lazaret => &self.lazaret,
+            Side::InProcess => &self.in_process,
         }
     }
 
@@ -78,13 +82,8 @@ impl BySide {
     /// rounds' differences the middle one. A machine may have two speeds, which last for seconds each and differ by more than
     /// what is looked for; turns of one round mostly meet the same.
     pub(crate) fn beyond_in_process(&self, side: Side) -> Duration {
-        let host = match side {
-            Side::Peer => &self.peer,
-            Side::Lazaret => &self.lazaret,
-            Side::InProcess => &self.in_process,
-        };
         let nanos = |time: Duration| time.as_nanos() as i64;
-        let rounds = host.medians().zip(self.in_process.medians());
+        let rounds = self.samples(side).medians().zip(self.in_process.medians());
         let mut beyond: Vec<_> = rounds.map(|(host, alone)| nanos(host) - nanos(alone)).collect();
         beyond.sort_unstable();
         // Of two in the middle the larger.
