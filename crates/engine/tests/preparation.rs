@@ -4,7 +4,7 @@ mod shared;
 
 use lazaret_engine::{
     COMPRESSED_PREFIX, CodeFormat, CodeLimits, DecompressError, Engine, ExternKind, Features,
-    ImportTreatment, Params, PrepareError, TrapKind, inspect,
+    ImportTreatment, Params, PrepareError, Profile, TrapKind, inspect,
 };
 
 /// The smallest acceptable module, with room for more at its end.
@@ -47,23 +47,26 @@ fn the_smallest_module_is_accepted_plain_and_compressed_with_the_same_artifact()
 fn nothing_of_a_guest_stands_before_the_text_of_an_artifact() {
     const ELF_HEADER_BYTES: usize = 64;
     const PAGE_BYTES: usize = 4096;
-    let engine = shared::engine();
     let more = r#"(func (export "a") (result i32) (i32.const 7)) (table 9 funcref) (data (i32.const 0) "words")"#;
-    let [small, other] = ["", more].map(|more| {
-        let text = module(more);
-        let artifact =
-            shared::prepare(&engine, text.as_bytes(), &shared::text_params()).unwrap().artifact;
-        let start = artifact[..PAGE_BYTES].to_vec();
-        let machine_code = shared::load(&engine, &artifact).text()[..16].to_vec();
-        assert_eq!(
-            artifact[PAGE_BYTES..][..16],
-            machine_code,
-            "the text begins in the second page"
-        );
-        (start, artifact)
-    });
-    assert_ne!(small.1, other.1);
-    assert_eq!(small.0[ELF_HEADER_BYTES..], other.0[ELF_HEADER_BYTES..]);
+    // What a command has.
+    const WASI_PARTS: &str = r#"(memory (export "memory") 1) (func (export "_start"))"#;
+    let own_memory = |more: &str| format!("(module (memory 1) {more})");
+    let texts = |module: &dyn Fn(&str) -> String| ["", more].map(module);
+    let of_programs = texts(&own_memory);
+    for (params, texts) in [
+        (shared::text_params(), texts(&module)),
+        (shared::programs::text(Profile::Plain), of_programs.clone()),
+        (
+            shared::programs::text(Profile::Wasi),
+            of_programs.map(|text| text.replace("(memory 1)", WASI_PARTS)),
+        ),
+    ] {
+        let engine = Engine::new(&params).unwrap();
+        let [small, other] =
+            texts.map(|text| shared::prepare(&engine, text.as_bytes(), &params).unwrap().artifact);
+        assert_ne!(small, other);
+        assert_eq!(small[ELF_HEADER_BYTES..PAGE_BYTES], other[ELF_HEADER_BYTES..PAGE_BYTES]);
+    }
 }
 
 #[test]
