@@ -54,6 +54,16 @@ impl Home {
         }
     }
 
+    /// Has the kernel add what a running job has used until now to its CPU time, and lets the job run anywhere. Of a process that
+    /// runs the kernel knows it as of the last tick, up to 10 ms ago, unless something is changed about it: here that it
+    /// may not run on the caller's processor, and then that it may.
+    pub fn account(&self, job: &Child) {
+        if let Some(here) = self.processor() {
+            self.keep_off(job, here);
+            self.let_roam(job);
+        }
+    }
+
     /// Moves the caller to this processor, if it is one of them. The kernel may move it back at any time.
     pub fn go_to(&self, processor: usize) {
         if let Some(everywhere) =
@@ -70,4 +80,44 @@ fn only(processor: usize) -> CpuSet {
     // One of those that could be told.
     set.set(processor);
     set
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::watch;
+
+    /// Half of the shortest time between two ticks that Linux is built with (CONFIG_HZ=1000).
+    const HALF_A_TICK: Duration = Duration::from_micros(500);
+    /// Readings in a row that are closer together, more than other interrupts would give.
+    const IN_A_ROW: u32 = 8;
+    /// Longer than a machine that is busy elsewhere takes for that.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn the_time_of_a_job_that_runs_is_known_between_two_ticks() {
+        let loop_without_end = ["-c", "while :; do :; done"];
+        let mut shell =
+            Command::new("sh").args(loop_without_end).stdin(Stdio::null()).spawn().unwrap();
+        let job = Child::open(Pid::from_child(&shell)).unwrap();
+        let home = Home::of_caller();
+        let (begin, mut before, mut fine) = (Instant::now(), Duration::ZERO, 0);
+        while fine < IN_A_ROW {
+            assert!(begin.elapsed() < PATIENCE, "no reading lay between two ticks");
+            home.account(&job);
+            let used = watch::cpu_time(&job).unwrap();
+            fine = match used.saturating_sub(before) {
+                // It did not run meanwhile.
+                Duration::ZERO => fine,
+                step if step < HALF_A_TICK => fine + 1,
+                _ => 0,
+            };
+            before = used;
+        }
+        shell.kill().unwrap();
+        shell.wait().unwrap();
+    }
 }

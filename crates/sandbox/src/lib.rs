@@ -17,12 +17,14 @@
 //! use std::{os::unix::net::UnixStream, time::{Duration, Instant}};
 //!
 //! use lazaret_sandbox::fork::{Forked, fork_job};
+//! use lazaret_sandbox::home::Home;
 //! use lazaret_sandbox::job::{self, Clocks, JobKind, JobLimits, Seal};
 //! use lazaret_sandbox::level::Level;
 //! use lazaret_sandbox::worker::{self, Policy};
 //! use lazaret_sandbox::{markers, watch};
 //!
 //! markers::install()?;
+//! let home = Home::of_caller();
 //! let host = rustix::process::getppid().expect("exec'ed by the host");
 //! let mut jail = worker::confine(&Policy::new(Level::Strict, host, 0))?;
 //! jail.enter_filter()?;
@@ -61,7 +63,7 @@
 //!         let (now, used) = (Instant::now(), watch::cpu_time(&child)?);
 //!         let mut limit = watch::CpuLimit::new(now, used, Duration::from_secs(2));
 //!         // Send the work on `ours`; poll `ours`, `child` (its pidfd) and the host for `limit.patience()`.
-//!         if limit.is_reached(&child)? {
+//!         if limit.is_reached(&child, &home)? {
 //!             watch::kill(&child)?;
 //!         }
 //!         let ended = watch::reap(child)?;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::fork::Child;
+use crate::home::Home;
 use crate::sys;
 
 /// A limit on a job's CPU time. Nobody is told when it is reached; but a job has one thread, which uses no more CPU time
@@ -39,15 +40,17 @@ impl CpuLimit {
         self.look.saturating_duration_since(Instant::now())
     }
 
-    /// Whether it is reached; to be asked when [`patience`](Self::patience) is over.
+    /// Whether it is reached; to be asked when [`patience`](Self::patience) is over. Before a look the job's time is
+    /// [accounted](Home::account).
     ///
     /// # Errors
     /// As [`cpu_time`].
-    pub fn is_reached(&mut self, job: &Child) -> io::Result<bool> {
+    pub fn is_reached(&mut self, job: &Child, home: &Home) -> io::Result<bool> {
         let now = Instant::now();
         if now < self.look {
             return Ok(false);
         }
+        home.account(job);
         let left = self.end.saturating_sub(cpu_time(job)?);
         self.look = now + left.max(LOOKS_APART_MIN);
         Ok(left.is_zero())
@@ -142,7 +145,8 @@ pub fn kill(job: &Child) -> io::Result<()> {
     }
 }
 
-/// The CPU time that the job has used so far.
+/// The CPU time that the job has used so far; of one that runs as of when it was last
+/// [accounted](Home::account).
 ///
 /// # Errors
 /// EINVAL or ESRCH once it has been reaped.

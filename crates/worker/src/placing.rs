@@ -33,6 +33,10 @@ impl Placing {
         Self { home, wake: Wake::Anywhere, from_elsewhere: 0, called_on: None }
     }
 
+    pub(crate) fn home(&self) -> &Home {
+        &self.home
+    }
+
     /// Takes note of where a call came from.
     pub(crate) fn note(&mut self, wake: Wake) {
         let is_elsewhere = match wake {

@@ -143,13 +143,14 @@ impl Worker {
         let host = (host.as_fd(), &mut ask_host as _);
         let ends = self.jail.ends();
         let (placing, standby) = (&self.placing, &mut self.standby);
+        let watching = (ends, placing.home());
         let mut runs_long = |job: &Child| {
             placing.of_long_running(job);
             standby.hear();
             standby.let_some_go(placing, ends)
         };
         let (seen, leaving) =
-            watch::until_ended(job, work.limits(), begin, host, ends, &mut runs_long)?;
+            watch::until_ended(job, work.limits(), begin, host, watching, &mut runs_long)?;
         self.leaving = leaving;
         if readiness == Readiness::Loaded {
             self.standby.note_time(Duration::from_micros(seen.evidence.usage.cpu_micros));

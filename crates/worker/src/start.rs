@@ -104,7 +104,7 @@ fn prepare_to_serve(
         let home = Home::of_caller();
         let mut jail = worker::confine(&policy).map_err(not_confined)?;
         jail.enter_filter().map_err(incomplete)?;
-        let layers = layers_of_a_job(&jail, start.role, &host)?;
+        let layers = layers_of_a_job(&jail, &home, start.role, &host)?;
         text::let_go();
         Ok((engine, jail, home, layers))
     };
@@ -151,9 +151,14 @@ fn policy(start: &Start) -> Policy {
 
 /// Runs a job that confines itself to the end and says which layers that gave it. One that was killed
 /// by somebody else has said nothing.
-fn layers_of_a_job(jail: &WorkerJail, role: Role, host: &HostLink) -> Result<Vec<Layer>, Hello> {
+fn layers_of_a_job(
+    jail: &WorkerJail,
+    home: &Home,
+    role: Role,
+    host: &HostLink,
+) -> Result<Vec<Layer>, Hello> {
     let seen = probe::uninterrupted(|| {
-        let seen = run_canary(jail, role, host)?;
+        let seen = run_canary(jail, home, role, host)?;
         let Evidence { end, stop, .. } = seen.evidence;
         let killed = stop.is_none() && end == End::Signaled(Signal::KILL.as_raw());
         Ok((!killed).then_some(seen))
@@ -172,7 +177,7 @@ fn layers_of_a_job(jail: &WorkerJail, role: Role, host: &HostLink) -> Result<Vec
     }
 }
 
-fn run_canary(jail: &WorkerJail, role: Role, host: &HostLink) -> Result<Seen, Hello> {
+fn run_canary(jail: &WorkerJail, home: &Home, role: Role, host: &HostLink) -> Result<Seen, Hello> {
     let (ours, theirs) = hand_over::channel().map_err(broken)?;
     let child = match fork_job(jail).map_err(broken)? {
         Forked::Worker(child) => child,
@@ -182,8 +187,9 @@ fn run_canary(jail: &WorkerJail, role: Role, host: &HostLink) -> Result<Seen, He
     let begin = Begin::now(&job);
     let mut ask_host = || Err(io::ErrorKind::ConnectionReset.into());
     let host = (host.as_fd(), &mut ask_host as _);
-    let (seen, _) = watch::until_ended(job, &CANARY_LIMITS, begin, host, None, &mut |_| Ok(()))
-        .map_err(broken)?;
+    let (seen, _) =
+        watch::until_ended(job, &CANARY_LIMITS, begin, host, (None, home), &mut |_| Ok(()))
+            .map_err(broken)?;
     Ok(seen)
 }
 

@@ -9,6 +9,7 @@ use std::{
 use lazaret_sandbox::{
     ends::{Asking, Ends},
     fork::Child,
+    home::Home,
     watch::{self, CpuLimit, Ended},
 };
 use lazaret_wire::{
@@ -85,7 +86,7 @@ pub(crate) fn until_ended(
     limits: &Limits,
     begin: Begin,
     host: (BorrowedFd<'_>, &mut dyn FnMut() -> io::Result<HostSays>),
-    ends: Option<&Ends>,
+    (ends, home): (Option<&Ends>, &Home),
     runs_long: &mut dyn FnMut(&Child) -> io::Result<()>,
 ) -> io::Result<(Seen, Option<Leaving>)> {
     let wall_limit = Duration::from_micros(limits.wall_micros);
@@ -125,7 +126,7 @@ pub(crate) fn until_ended(
         let must_stop = if let Err(what) = stream.reader {
             let too_long = what == Malformation::OutputTooLong;
             Some(if too_long { Stop::OutputLimit } else { Stop::Malformed })
-        } else if stop.is_none() && cpu_limit.is_reached(&job.child)? {
+        } else if stop.is_none() && cpu_limit.is_reached(&job.child, home)? {
             Some(Stop::CpuLimit)
         } else if ready.host && matches!(ask_host()?, HostSays::Withdraw) {
             Some(Stop::Withdrawn)

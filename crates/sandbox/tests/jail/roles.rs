@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use lazaret_sandbox::ends::Ends;
 use lazaret_sandbox::fork::{Child, Forked, JobStart, fork_job};
+use lazaret_sandbox::home::Home;
 use lazaret_sandbox::job::{self, Clocks, JobKind, JobLimits, Seal};
 use lazaret_sandbox::layer::{Layer, LayerState, Layers};
 use lazaret_sandbox::level::Level;
@@ -44,6 +45,7 @@ pub(crate) fn run(arguments: &[String]) -> ! {
 
 fn play_case(case: &'static Case, level: Level) {
     markers::install().expect("signal actions can be set");
+    let home = Home::of_caller();
     let Some(jail) = confine(case.left_out, level) else { return };
     let (ours, theirs) = UnixStream::pair().expect("a socket pair");
     work::in_the_worker(&ours);
@@ -52,7 +54,7 @@ fn play_case(case: &'static Case, level: Level) {
         Forked::Job(start) => play_job(case, start, theirs.into()),
         Forked::Worker(child) => {
             drop(theirs);
-            watch_to_the_end(case, child, jail.ends());
+            watch_to_the_end(case, child, &home, jail.ends());
             match rustix::io::read(&ours, &mut [0u8; 1]) {
                 Ok(1) => say("the attack began"),
                 other => say(&format!("the attack never began: {other:?}")),
@@ -151,13 +153,14 @@ fn tell_that_it_begins(jail: &job::JobJail) {
 }
 
 /// Tells how the job ended; stops it at its CPU limit if the case sets one.
-fn watch_to_the_end(case: &Case, child: Child, ends: Option<&Ends>) {
+fn watch_to_the_end(case: &Case, child: Child, home: &Home, ends: Option<&Ends>) {
     let begin = Instant::now();
     let used = watch::cpu_time(&child).expect("a CPU clock");
     let mut limit = case.cpu_limit.map(|limit| CpuLimit::new(begin, used, limit));
     let mut is_reached = false;
     while !is_reached && !ends_within(&child, ends, limit.map(|limit| limit.patience())) {
-        is_reached = limit.as_mut().is_some_and(|limit| limit.is_reached(&child).expect("a clock"));
+        is_reached =
+            limit.as_mut().is_some_and(|limit| limit.is_reached(&child, home).expect("a clock"));
     }
     if is_reached {
         assert!(watch::cpu_time(&child).expect("a CPU clock") >= case.cpu_limit.unwrap());
