@@ -31,8 +31,8 @@ pub(crate) enum Side {
 impl Side {
     /// The two hosts.
     pub(crate) const HOSTS: &[Self] = &[Self::Peer, Self::Lazaret];
-    /// The hosts, and the engine alone beside them.
-    pub(crate) const ALL: &[Self] = &[Self::Peer, Self::Lazaret, Self::InProcess];
+    /// One engine, in a jail and without.
+    pub(crate) const JAILED_OR_NOT: [Self; 2] = [Self::Lazaret, Self::InProcess];
 }
 
 /// Both hosts, each over a cache directory of its own.

@@ -8,8 +8,6 @@ use crate::hosts::Side;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Samples {
     times: Vec<Duration>,
-    /// How many there were when each turn ended.
-    turns: Vec<usize>,
 }
 
 /// What the table says of them.
@@ -25,19 +23,9 @@ impl Samples {
         self.times.push(time);
     }
 
-    pub(crate) fn end_turn(&mut self) {
-        self.turns.push(self.times.len());
-    }
-
     pub(crate) fn quantiles(&self) -> Quantiles {
         let of = |of_hundred| quantile(&self.times, of_hundred);
         Quantiles { p50: of(50), p90: of(90), p99: of(99) }
-    }
-
-    /// The median of each turn.
-    fn medians(&self) -> impl Iterator<Item = Duration> {
-        let begins = [0].into_iter().chain(self.turns.iter().copied());
-        begins.zip(&self.turns).map(|(begin, end)| quantile(&self.times[begin..*end], 50))
     }
 }
 
@@ -54,49 +42,51 @@ fn quantile(all: &[Duration], of_hundred: usize) -> Duration {
 pub(crate) struct BySide {
     peer: Samples,
     lazaret: Samples,
-    in_process: Samples,
 }
 
 impl BySide {
+    /// What the table says of one host.
     pub(crate) fn of(&self, side: Side) -> Quantiles {
-        self.samples(side).quantiles()
-    }
-
-    fn samples(&self, side: Side) -> &Samples {
         match side {
-            Side::Peer => &self.peer,
-            Side::Lazaret => &self.lazaret,
-            Side::InProcess => &self.in_process,
+            Side::Peer => self.peer.quantiles(),
+            _ => self.lazaret.quantiles(),
         }
     }
 
     pub(crate) fn push(&mut self, side: Side, time: Duration) {
-        self.side(side).push(time);
-    }
-
-    pub(crate) fn end_turn(&mut self, side: Side) {
-        self.side(side).end_turn();
-    }
-
-    /// What a host takes beyond the engine alone: the difference between the medians of their turns in one round, and of all
-    /// rounds' differences the middle one. A machine may have two speeds, which last for seconds each and differ by more than
-    /// what is looked for; turns of one round mostly meet the same.
-    pub(crate) fn beyond_in_process(&self, side: Side) -> Duration {
-        let nanos = |time: Duration| time.as_nanos() as i64;
-        let rounds = self.samples(side).medians().zip(self.in_process.medians());
-        let mut beyond: Vec<_> = rounds.map(|(host, alone)| nanos(host) - nanos(alone)).collect();
-        beyond.sort_unstable();
-        // Of two in the middle the larger.
-        let middle = beyond.get(beyond.len() / 2).copied().unwrap_or_default();
-        Duration::from_nanos(middle.max(0).unsigned_abs())
-    }
-
-    fn side(&mut self, side: Side) -> &mut Samples {
         match side {
-            Side::Peer => &mut self.peer,
-            Side::Lazaret => &mut self.lazaret,
-            Side::InProcess => &mut self.in_process,
+            Side::Peer => self.peer.push(time),
+            _ => self.lazaret.push(time),
         }
+    }
+}
+
+/// The times of one kind of call in a jail, and of one without beside each.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pairs {
+    alone: Samples,
+    /// Nanoseconds more in the jail.
+    added: Vec<i64>,
+}
+
+impl Pairs {
+    pub(crate) fn push(&mut self, jailed: Duration, alone: Duration) {
+        let nanos = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
+        self.added.push(nanos(jailed) - nanos(alone));
+        self.alone.push(alone);
+    }
+
+    /// The call without a jail.
+    pub(crate) fn alone(&self) -> Quantiles {
+        self.alone.quantiles()
+    }
+
+    /// What the jail adds: of all pairs the difference in the middle, of two there the larger; 0 if it is less.
+    pub(crate) fn added(&self) -> Duration {
+        let mut added = self.added.clone();
+        added.sort_unstable();
+        let middle = added.get(added.len() / 2).copied().unwrap_or_default();
+        Duration::from_nanos(middle.max(0).unsigned_abs())
     }
 }
 
@@ -126,18 +116,15 @@ mod tests {
     }
 
     #[test]
-    fn what_a_host_takes_beyond_is_told_by_rounds_whatever_the_speed_of_each() {
-        let mut times = BySide::default();
+    fn what_a_jail_adds_is_told_by_pairs_whatever_the_speed_of_each() {
         let ms = Duration::from_millis;
-        // A machine that becomes four times slower, and a round in which it did so between the two.
-        for (host, alone) in [([2, 2], [1, 1]), ([2, 2], [4, 4]), ([5, 5], [4, 4])] {
-            for (side, turn) in [(Side::Lazaret, host), (Side::InProcess, alone)] {
-                turn.into_iter().for_each(|time| times.push(side, ms(time)));
-                times.end_turn(side);
-            }
+        let mut pairs = Pairs::default();
+        assert_eq!(pairs.added(), Duration::ZERO);
+        // A machine that becomes four times slower, and a pair between whose calls it did so.
+        for (jailed, alone) in [(2, 1), (2, 1), (2, 4), (5, 4), (5, 4)] {
+            pairs.push(ms(jailed), ms(alone));
         }
-        assert_eq!(times.beyond_in_process(Side::Lazaret), ms(1));
-        assert_eq!(times.beyond_in_process(Side::Peer), Duration::ZERO);
+        assert_eq!((pairs.added(), pairs.alone().p50), (ms(1), ms(4)));
     }
 
     #[test]

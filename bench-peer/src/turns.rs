@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::{
     hosts::{Hosts, Side},
-    samples::BySide,
+    samples::{BySide, Pairs},
     work::Work,
 };
 
@@ -24,13 +24,18 @@ pub(crate) struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// The sides in the order of this round: who begins one round is the last in the next.
+    /// The sides in the order of this round.
     pub(crate) fn order(&self, round: usize) -> Vec<Side> {
         let mut order = self.sides.to_vec();
-        if round % 2 == 1 {
-            order.reverse();
-        }
+        alternate(&mut order, round);
         order
+    }
+}
+
+/// Who begins one round is the last in the next.
+fn alternate(sides: &mut [Side], round: usize) {
+    if round % 2 == 1 {
+        sides.reverse();
     }
 }
 
@@ -59,8 +64,36 @@ pub(crate) async fn in_turns(
                     times.push(side, hosts.call(side, work).await?);
                 }
             }
-            times.iter_mut().for_each(|times| times.end_turn(side));
         }
     }
     Ok(times)
+}
+
+/// Calls every work in every round so many times, each time in a jail and without, one directly after the other: a machine may
+/// have two speeds, which last for some calls each and differ by more than a jail adds.
+pub(crate) async fn in_pairs(
+    hosts: &Hosts,
+    works: &[&Work],
+    (rounds, calls): (usize, usize),
+) -> Result<Vec<Pairs>, String> {
+    let mut pairs = vec![Pairs::default(); works.len()];
+    for _ in 0..rounds {
+        rest().await;
+        for side in Side::JAILED_OR_NOT {
+            hosts.call(side, works[0]).await?;
+        }
+        for call in 0..calls {
+            let mut order = Side::JAILED_OR_NOT;
+            alternate(&mut order, call);
+            for (work, pairs) in works.iter().zip(&mut pairs) {
+                let first = hosts.call(order[0], work).await?;
+                let second = hosts.call(order[1], work).await?;
+                match order[0] {
+                    Side::InProcess => pairs.push(second, first),
+                    _ => pairs.push(first, second),
+                }
+            }
+        }
+    }
+    Ok(pairs)
 }
