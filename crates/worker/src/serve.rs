@@ -85,10 +85,10 @@ impl Worker {
                 ToWorker::Run { number, work, wake } => {
                     self.placing.note(wake);
                     let (answer, memfd) = self.run(number, work, received.descriptors)?;
-                    self.send(&answer, memfd)?;
+                    self.send(&answer, memfd.as_ref())?;
                     self.let_go()?;
                     self.placing.follow_host();
-                    self.settle();
+                    self.settle(memfd);
                 }
                 // It crossed the answer on its way.
                 ToWorker::Withdraw => {}
@@ -160,9 +160,13 @@ impl Worker {
         Ok((FromWorker { number, readiness, ending }, memfd))
     }
 
-    /// Sees to the program's text, now that the host has its answer and no job is there yet that many copies will be
-    /// made of.
-    fn settle(&mut self) {
+    /// Sees to a new artifact and the program's text, now that the host has its answer and no job is there yet that many copies
+    /// will be made of.
+    fn settle(&mut self, given: Option<OwnedFd>) {
+        if let (Role::Prepare, Some(artifact)) = (self.role, given) {
+            // Some ten milliseconds, and not many jobs run from it yet. Where that cannot be, its pages are as small as they are.
+            let _ = memfd::gather(artifact.as_fd());
+        }
         if self.role == Role::Prepare || self.standby.expects_copies() {
             self.make_text_ready();
         } else if !std::mem::replace(&mut self.has_answered, true) {
@@ -305,9 +309,9 @@ impl Worker {
         }
     }
 
-    fn send(&self, answer: &FromWorker, memfd: Option<OwnedFd>) -> io::Result<()> {
+    fn send(&self, answer: &FromWorker, memfd: Option<&OwnedFd>) -> io::Result<()> {
         let frame = encode(answer).map_err(io::Error::other)?;
-        let attached: Vec<_> = memfd.iter().map(AsFd::as_fd).collect();
+        let attached: Vec<_> = memfd.into_iter().map(AsFd::as_fd).collect();
         self.host.send(&frame, &attached)
     }
 }
@@ -339,8 +343,6 @@ fn packed(seen: Seen, artifact: Option<OwnedFd>) -> io::Result<(Ending, Option<O
         if let (Claim::Prepared(_), Some(artifact)) = (&*claim, artifact) {
             // The job is reaped, so nobody maps it writable.
             memfd::seal(artifact.as_fd())?;
-            // Here nobody waits for a page of it yet. Where that cannot be, they are as small as they are.
-            let _ = memfd::gather(artifact.as_fd());
             attached = Some(artifact);
         } else if output.len() > OUTPUT_INLINE_BYTES_MAX {
             *place = Output::Attached(output.len() as u32);

@@ -37,6 +37,7 @@ pub(super) fn open() {
 }
 
 /// Whether a piece of this kind comes from here.
+#[inline]
 pub(super) fn have(layout: Layout) -> bool {
     START.load(Relaxed) != 0
         && layout.size().wrapping_sub(1) < PIECE_BYTES_MAX
@@ -44,6 +45,7 @@ pub(super) fn have(layout: Layout) -> bool {
 }
 
 /// Whether this is such a piece.
+#[inline]
 pub(super) fn hold(memory: *mut u8) -> bool {
     memory.addr().wrapping_sub(START.load(Relaxed)) < ADDRESSES && START.load(Relaxed) != 0
 }
@@ -52,6 +54,7 @@ pub(super) fn hold(memory: *mut u8) -> bool {
 ///
 /// # Safety
 /// [`have`] said so.
+#[inline]
 pub(super) unsafe fn take(layout: Layout) -> *mut u8 {
     let place = &GIVEN_BACK[size_class(layout)];
     let piece = place.load(Relaxed);
@@ -67,6 +70,7 @@ pub(super) unsafe fn take(layout: Layout) -> *mut u8 {
 ///
 /// # Safety
 /// It was taken here with this layout, and nobody uses it any more.
+#[inline]
 pub(super) unsafe fn give_back(memory: *mut u8, layout: Layout) {
     let place = &GIVEN_BACK[size_class(layout)];
     // SAFETY: it is aligned, at least as long as a pointer, and nobody's.
@@ -75,14 +79,17 @@ pub(super) unsafe fn give_back(memory: *mut u8, layout: Layout) {
 }
 
 /// Whether the pieces for both are equally long.
+#[inline]
 pub(super) fn are_of_one_size(one: Layout, other: Layout) -> bool {
     have(other) && size_class(one) == size_class(other)
 }
 
+#[inline]
 fn size_class(layout: Layout) -> usize {
     (layout.size() - 1) / STEP
 }
 
+#[cold]
 fn cut(bytes: usize) -> *mut u8 {
     let piece = NEXT.load(Relaxed);
     let end = piece + bytes;

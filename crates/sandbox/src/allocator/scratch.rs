@@ -51,6 +51,7 @@ pub(crate) fn open() {
 }
 
 impl Scratch {
+    #[inline]
     pub(super) fn get() -> Option<&'static Self> {
         // SAFETY: null, or what `set_scratch_memory_apart` made, which is zero, aligned and never freed. Its
         // fields are atomic, so all may share it.
@@ -58,6 +59,7 @@ impl Scratch {
     }
 
     /// The same while something may fit.
+    #[inline]
     pub(super) fn get_open() -> Option<&'static Self> {
         Self::get().filter(|scratch| (1..SCRATCH_BYTES).contains(&scratch.next.load(Relaxed)))
     }
@@ -95,6 +97,7 @@ impl Scratch {
     }
 
     /// Whether this is a piece, or something of the template's that is left where it is.
+    #[inline]
     pub(super) fn keeps(&self, memory: *mut u8, layout: Layout) -> bool {
         self.start_of(memory).is_some()
             || (layout.size() <= PIECE_BYTES_MAX && Self::get_open().is_some())
