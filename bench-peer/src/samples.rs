@@ -59,6 +59,12 @@ impl BySide {
             _ => self.lazaret.push(time),
         }
     }
+
+    /// Adds those of more turns.
+    pub(crate) fn extend(&mut self, more: &Self) {
+        self.peer.times.extend_from_slice(&more.peer.times);
+        self.lazaret.times.extend_from_slice(&more.lazaret.times);
+    }
 }
 
 /// The times of one kind of call in a jail, and of one without beside each.
