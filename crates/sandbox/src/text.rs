@@ -11,6 +11,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use rustix::event::{Timespec, poll};
+use rustix::fs::fcntl_get_seals;
 
 use crate::fork::JobStart;
 use crate::memfd;
@@ -32,21 +33,23 @@ pub struct LargeText {
 }
 
 impl LargeText {
-    /// Looks at what the host has put in the place of standard output. Nothing if that is no sealed memory file.
+    /// Looks at what the host has put in the place of standard output, which may still be filling it. Nothing if that is no memory
+    /// file, or if it can be written to from here.
     pub fn given() -> Option<Self> {
         let file = rustix::stdio::stdout();
-        memfd::check_sealed(file, u64::MAX).ok()?;
+        memfd::check_read_only(file).ok()?;
+        fcntl_get_seals(file).ok()?;
         Some(Self { segments: text::constant_segments(), file, is_ready: false })
     }
 
-    /// Compares it with what this process runs and has the kernel gather it, if that has not been done. It takes some
-    /// milliseconds, so it is for when nobody waits.
+    /// Compares it with what this process runs and has the kernel gather it, if that has not been done and the host has sealed it. It
+    /// takes some milliseconds, so it is for when nobody waits.
     ///
     /// # Errors
     /// As `madvise(2)`, or that it holds other bytes, as the program's own file may have been overwritten meanwhile. Then
     /// nothing can run from there.
     pub fn make_ready(&mut self) -> io::Result<()> {
-        if !self.is_ready {
+        if !self.is_ready && memfd::check_sealed(self.file, u64::MAX).is_ok() {
             self.segments.iter().try_for_each(|segment| gather(segment, self.file))?;
             self.is_ready = true;
             // All of it was touched.

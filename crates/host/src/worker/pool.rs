@@ -187,7 +187,10 @@ impl Pool {
 
     async fn start(&self) -> Result<Process, Fault> {
         let wait = self.state().backoff.wait(Instant::now())?;
-        tokio::time::sleep(wait).await;
+        // A sleep of nothing is one of a millisecond.
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
         self.note("spawning");
         let started = Process::start(&self.shared.spawner, &self.shared.terms).await;
         self.note(if started.is_ok() { "spawned" } else { "failed" });
