@@ -14,7 +14,6 @@ use std::{
     os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
     process::Stdio,
-    thread,
 };
 
 use object::{
@@ -38,23 +37,24 @@ pub(crate) struct Program {
     copy: Option<File>,
 }
 
-/// A copy that is to be made.
-struct Copying {
+/// A copy that is to be made, by whoever has time for it.
+pub(crate) struct Copying {
     program: File,
     bytes: u64,
     to: OwnedFd,
 }
 
 impl Program {
-    /// Opens a program, the host's own if none is named, and begins to copy it.
-    pub(crate) fn open(path: Option<&Path>) -> io::Result<Self> {
+    /// Opens a program, the host's own if none is named; with what is left to be done for its copy, if it can have one.
+    pub(crate) fn open(path: Option<&Path>) -> io::Result<(Self, Option<Copying>)> {
         let path = path.unwrap_or(Path::new("/proc/self/exe"));
         let file = File::open(path)?;
-        let copy = begin_to_copy(&file).unwrap_or_else(|error| {
+        let copying = Copying::of(&file).unwrap_or_else(|error| {
             not_copied(&error);
             None
         });
-        Ok(Self { file, copy })
+        let (copy, copying) = copying.unzip();
+        Ok((Self { file, copy }, copying))
     }
 
     /// A path by which this process and its children can execute it while it is open.
@@ -69,43 +69,34 @@ impl Program {
     }
 }
 
-/// The copy for those who may only read, if the program was linked so that large pages can hold it.
-fn begin_to_copy(program: &File) -> io::Result<Option<File>> {
-    let Some(copying) = Copying::of(program)? else { return Ok(None) };
-    let read_only = copying.read_only()?;
-    let finish = || {
-        let _ = copying.finish().inspect_err(not_copied);
-    };
-    thread::Builder::new().name("lazaret-copier".into()).spawn(finish)?;
-    Ok(Some(read_only))
-}
-
-fn not_copied(error: &io::Error) {
-    tracing::info!(%error, "the workers' program cannot be copied to memory");
-}
-
 impl Copying {
-    /// Of what is loaded of a program and not written to.
-    fn of(program: &File) -> io::Result<Option<Self>> {
+    /// Of what is loaded of a program and not written to, if the program was linked so that large pages can hold that; with
+    /// the file for those who may only read. Needs `/proc`: to open a file anew is what gives a descriptor that cannot write.
+    fn of(program: &File) -> io::Result<Option<(File, Self)>> {
         let mut headers = Vec::new();
         program.take(HEADERS_BYTES_MAX).read_to_end(&mut headers)?;
         let Some(bytes) = bytes_if_for_large_pages(&headers) else { return Ok(None) };
         let to = blob::create_named(c"lazaret-program")?;
-        Ok(Some(Self { program: program.try_clone()?, bytes, to }))
+        let read_only = File::open(format!("/proc/self/fd/{}", to.as_raw_fd()))?;
+        Ok(Some((read_only, Self { program: program.try_clone()?, bytes, to })))
     }
 
-    /// Needs `/proc`: to open a file anew is what gives a descriptor that cannot write.
-    fn read_only(&self) -> io::Result<File> {
-        File::open(format!("/proc/self/fd/{}", self.to.as_raw_fd()))
+    /// Makes the copy and seals it. What cannot be copied is left without seals, and nobody uses it.
+    pub(crate) fn finish(self) {
+        let _ = self.sealed().inspect_err(not_copied);
     }
 
-    fn finish(mut self) -> io::Result<Blob> {
+    fn sealed(mut self) -> io::Result<Blob> {
         let mut to = File::from(self.to);
         self.program.rewind()?;
         io::copy(&mut self.program.take(self.bytes), &mut to)?;
         to.set_len(self.bytes.next_multiple_of(LARGE_PAGE_BYTES))?;
         Blob::seal(to.into())
     }
+}
+
+fn not_copied(error: &io::Error) {
+    tracing::info!(%error, "the workers' program cannot be copied to memory");
 }
 
 /// How much of a program's file is loaded and not written to, if its text begins at a large page in the file and in memory.
@@ -135,29 +126,23 @@ mod tests {
     fn this_program_is_copied_and_the_copy_is_what_is_loaded_of_it() {
         let whole = fs::read("/proc/self/exe").unwrap();
         let bytes = bytes_if_for_large_pages(&whole).expect("build.rs has it linked for them");
-        let copying = Copying::of(&File::open("/proc/self/exe").unwrap()).unwrap().unwrap();
-        let copied = copying.finish().unwrap().to_vec().unwrap();
+        let (program, copying) = Program::open(None).unwrap();
+        let copied = copying.unwrap().sealed().unwrap().to_vec().unwrap();
         let (same, rest) = copied.split_at(bytes as usize);
         assert!(same == &whole[..bytes as usize] && rest.iter().all(|byte| *byte == 0));
         assert!((copied.len() as u64).is_multiple_of(LARGE_PAGE_BYTES));
+        assert!(fs::read(program.path()).unwrap() == whole);
     }
 
     #[test]
-    fn what_workers_are_given_is_there_at_once_and_cannot_be_written_to() {
-        let program = Program::open(None).unwrap();
-        let mut copy = program.copy.as_ref().unwrap();
-        assert!(copy.write(b"x").is_err() && copy.set_len(1).is_err());
-        assert!(fs::read(program.path()).unwrap() == fs::read("/proc/self/exe").unwrap());
-    }
-
-    #[test]
-    fn who_was_given_a_copy_before_it_was_whole_sees_the_seals_when_it_is() {
-        let copying = Copying::of(&File::open("/proc/self/exe").unwrap()).unwrap().unwrap();
-        let read_only = copying.read_only().unwrap();
-        let given = || Blob::from_sealed(read_only.try_clone().unwrap().into());
+    fn what_workers_are_given_they_cannot_write_to_and_see_sealed_when_it_is_whole() {
+        let (program, copying) = Program::open(None).unwrap();
+        let mut copy = program.copy.unwrap();
+        let given = || Blob::from_sealed(copy.try_clone().unwrap().into());
         assert!(given().is_err());
-        let copied = copying.finish().unwrap();
+        let copied = copying.unwrap().sealed().unwrap();
         assert!(given().unwrap().to_vec().unwrap() == copied.to_vec().unwrap());
+        assert!(copy.write(b"x").is_err() && copy.set_len(1).is_err());
     }
 
     #[test]

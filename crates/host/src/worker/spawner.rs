@@ -1,4 +1,4 @@
-//! The one thread that starts worker processes, and the one that reaps them.
+//! The one thread that starts worker processes, the one that reaps them, and one that copies their program to memory and ends.
 //!
 //! Workers ask the kernel to be killed when their parent dies (`PR_SET_PDEATHSIG`), and to the kernel
 //! the parent is the *thread* that started them. A thread of an async runtime may end while the host
@@ -62,13 +62,16 @@ impl Spawner {
     /// Opens the worker's program and starts the threads. The program is started from this open
     /// file for as long as the host lives, so an upgrade of the file on disk changes nothing.
     pub(crate) fn new(program: Option<&Path>) -> io::Result<Self> {
-        let program = Program::open(program)?;
+        let (program, copying) = Program::open(program)?;
         let (orders, received) = mpsc::channel();
         let (dead, to_reap) = mpsc::channel();
         thread::Builder::new()
             .name("lazaret-spawner".into())
             .spawn(move || serve(&program, received, dead))?;
         thread::Builder::new().name("lazaret-reaper".into()).spawn(move || reap(to_reap))?;
+        if let Some(copying) = copying {
+            thread::Builder::new().name("lazaret-copier".into()).spawn(|| copying.finish())?;
+        }
         Ok(Self { orders, engine: Arc::default() })
     }
 
