@@ -19,8 +19,10 @@ use crate::sys::text::{self, Segment};
 
 /// How often a segment is tried while the kernel says that something else is at its pages.
 const GATHER_TRIES_MAX: u32 = 20;
+/// How often it is looked whether the host has sealed the copy.
+const SEAL_LOOKS_MAX: u32 = 200;
 /// How long it is waited in between.
-const GATHER_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 
 /// A copy of the program that this process runs, in a memory file.
 #[derive(Debug)]
@@ -42,14 +44,15 @@ impl LargeText {
         Some(Self { segments: text::constant_segments(), file, is_ready: false })
     }
 
-    /// Compares it with what this process runs and has the kernel gather it, if that has not been done and the host has sealed it. It
-    /// takes some milliseconds, so it is for when nobody waits.
+    /// Waits until the host has sealed it, compares it with what this process runs and has the kernel gather it, if that has not been
+    /// done. It takes some milliseconds, so it is for when nobody waits.
     ///
     /// # Errors
-    /// As `madvise(2)`, or that it holds other bytes, as the program's own file may have been overwritten meanwhile. Then
-    /// nothing can run from there.
+    /// As `madvise(2)`, that it is not sealed in time, or that it holds other bytes or fewer, as the program's own file may have been
+    /// overwritten meanwhile. Then nothing can run from there.
     pub fn make_ready(&mut self) -> io::Result<()> {
-        if !self.is_ready && memfd::check_sealed(self.file, u64::MAX).is_ok() {
+        if !self.is_ready {
+            until_sealed(self.file)?;
             self.segments.iter().try_for_each(|segment| gather(segment, self.file))?;
             self.is_ready = true;
             // All of it was touched.
@@ -80,12 +83,23 @@ impl LargeText {
     }
 }
 
+fn until_sealed(file: BorrowedFd<'_>) -> io::Result<()> {
+    let is_sealed = || memfd::check_sealed(file, u64::MAX).is_ok();
+    for _ in 0..SEAL_LOOKS_MAX {
+        if is_sealed() {
+            return Ok(());
+        }
+        let _ = poll(&mut [], Some(&PAUSE));
+    }
+    Err(io::ErrorKind::TimedOut.into())
+}
+
 /// Tries again while another worker is at it, as two of one host begin with the same file.
 fn gather(segment: &Segment, file: BorrowedFd<'_>) -> io::Result<()> {
     for _ in 1..GATHER_TRIES_MAX {
         match text::gather_copy(segment, file) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let _ = poll(&mut [], Some(&GATHER_PAUSE));
+                let _ = poll(&mut [], Some(&PAUSE));
             }
             done => return done,
         }

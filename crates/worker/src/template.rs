@@ -245,9 +245,6 @@ impl Template {
             self.hear();
         }
         if let Some(Next::Ordered(_, channel)) = self.copies.front() {
-            if self.has_loaded {
-                self.stock.note_want();
-            }
             let mut source = [PollFd::new(channel, PollFlags::IN)];
             let limit = Timespec {
                 tv_sec: patience.as_secs() as i64,
@@ -278,11 +275,7 @@ impl Template {
         if ready(&self.copies) < READY_MIN {
             self.hear();
         }
-        let is_short = ready(&self.copies) < READY_MIN;
-        if is_short {
-            self.stock.note_want();
-        }
-        is_short
+        ready(&self.copies) < READY_MIN
     }
 
     /// Takes note of copies that have said their byte, or that will not.

@@ -5,8 +5,9 @@
 //! linked for it is copied into a memory file once for all workers of a host. A worker is executed from the program's own file and
 //! given the copy, for its jobs, in the place of standard output, which it has no use for.
 //!
-//! Copying takes longer than the start of a worker, and no worker needs it before many jobs are to run. So nobody waits for it: a worker
-//! is given a descriptor that cannot write, and looks for the seals, which come when all is there, whenever it has time for the copy.
+//! Copying takes longer than the start of a worker, and no worker needs it before many jobs are to run. So it begins when a host has
+//! usually given its first verdict: a worker is given a descriptor that cannot write, and waits for the seals, which come when all is
+//! there, before it makes its first template.
 
 use std::{
     fs::File,
@@ -14,6 +15,8 @@ use std::{
     os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
     process::Stdio,
+    thread,
+    time::Duration,
 };
 
 use object::{
@@ -23,6 +26,8 @@ use object::{
 
 use crate::blob::{self, Blob};
 
+/// How long a host is given to its first verdict of what it has in its cache. With the copying beside it that takes a fifth longer.
+const AFTER: Duration = Duration::from_millis(40);
 /// The least of a large page of x86-64, in bytes.
 const LARGE_PAGE_BYTES: u64 = 2 * 1024 * 1024;
 /// The most of a program that is copied.
@@ -81,18 +86,27 @@ impl Copying {
         Ok(Some((read_only, Self { program: program.try_clone()?, bytes, to })))
     }
 
-    /// Makes the copy and seals it. What cannot be copied is left without seals, and nobody uses it.
+    /// Makes the copy after a while and seals it.
     pub(crate) fn finish(self) {
+        thread::sleep(AFTER);
         let _ = self.sealed().inspect_err(not_copied);
     }
 
-    fn sealed(mut self) -> io::Result<Blob> {
-        let mut to = File::from(self.to);
-        self.program.rewind()?;
-        io::copy(&mut self.program.take(self.bytes), &mut to)?;
-        to.set_len(self.bytes.next_multiple_of(LARGE_PAGE_BYTES))?;
+    /// What cannot be copied is sealed with nothing in it, so that nobody waits for more.
+    fn sealed(self) -> io::Result<Blob> {
+        let to = File::from(self.to);
+        if let Err(error) = fill(&to, self.program, self.bytes) {
+            not_copied(&error);
+            to.set_len(0)?;
+        }
         Blob::seal(to.into())
     }
+}
+
+fn fill(mut to: &File, mut program: File, bytes: u64) -> io::Result<()> {
+    program.rewind()?;
+    io::copy(&mut program.take(bytes), &mut to)?;
+    to.set_len(bytes.next_multiple_of(LARGE_PAGE_BYTES))
 }
 
 fn not_copied(error: &io::Error) {
@@ -143,6 +157,15 @@ mod tests {
         let copied = copying.unwrap().sealed().unwrap();
         assert!(given().unwrap().to_vec().unwrap() == copied.to_vec().unwrap());
         assert!(copy.write(b"x").is_err() && copy.set_len(1).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_copied_is_sealed_with_nothing_in_it() {
+        let (program, copying) = Program::open(None).unwrap();
+        let folder = File::open("/").unwrap();
+        let copied = Copying { program: folder, ..copying.unwrap() }.sealed().unwrap();
+        assert_eq!(copied.len(), 0);
+        assert!(Blob::from_sealed(program.copy.unwrap().into()).is_ok());
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
+use rustix::fs::fstat;
+
 use super::{LARGE_PAGE_BYTES, PAGE_BYTES, zero_or_errno};
 
 /// One of the program's segments that nobody writes to.
@@ -89,9 +91,12 @@ pub(super) fn each_object(mut show: impl FnMut(usize, &[libc::Elf64_Phdr])) {
 }
 
 /// [`gather`] of the large pages that hold one of those segments in another file, where they lie as in the program's own;
-/// an error if they hold other bytes.
+/// an error if they hold other bytes or fewer.
 pub(crate) fn gather_copy(segment: &Segment, file: BorrowedFd<'_>) -> io::Result<()> {
     let length = segment.bytes;
+    if (fstat(file)?.st_size.unsigned_abs() as usize) < segment.offset + segment.large_bytes()? {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     let ours = ptr::with_exposed_provenance::<u8>(segment.pages.start);
     gather((file, segment.offset), segment.large_bytes()?, |theirs| {
         // SAFETY: both are mapped, and nobody writes to either file: the one is sealed, and the other is being executed.
