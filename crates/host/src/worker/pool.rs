@@ -187,7 +187,7 @@ impl Pool {
 
     async fn start(&self) -> Result<Process, Fault> {
         let wait = self.state().backoff.wait(Instant::now())?;
-        // A sleep of nothing is one of a millisecond.
+        // Tokio's shortest sleep takes up to a millisecond.
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }

@@ -93,12 +93,13 @@ pub(super) fn each_object(mut show: impl FnMut(usize, &[libc::Elf64_Phdr])) {
 /// [`gather`] of the large pages that hold one of those segments in another file, where they lie as in the program's own;
 /// an error if they hold other bytes or fewer.
 pub(crate) fn gather_copy(segment: &Segment, file: BorrowedFd<'_>) -> io::Result<()> {
-    let length = segment.bytes;
-    if (fstat(file)?.st_size.unsigned_abs() as usize) < segment.offset + segment.large_bytes()? {
+    let (length, bytes) = (segment.bytes, segment.large_bytes()?);
+    // Behind a file's end nothing can be read.
+    if (fstat(file)?.st_size.unsigned_abs() as usize) < segment.offset + bytes {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     let ours = ptr::with_exposed_provenance::<u8>(segment.pages.start);
-    gather((file, segment.offset), segment.large_bytes()?, |theirs| {
+    gather((file, segment.offset), bytes, |theirs| {
         // SAFETY: both are mapped, and nobody writes to either file: the one is sealed, and the other is being executed.
         unsafe {
             std::slice::from_raw_parts(theirs, length) == std::slice::from_raw_parts(ours, length)
@@ -169,4 +170,22 @@ pub(crate) fn let_go(segment: &Segment) -> io::Result<()> {
     // SAFETY: a private mapping of the program's file that nobody writes to: its pages are read from
     // there again when they are touched.
     zero_or_errno(unsafe { libc::madvise(start as *mut _, end - start, libc::MADV_DONTNEED) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::memfd;
+
+    #[test]
+    fn a_copy_that_is_too_short_is_not_compared() {
+        let pages = 0..LARGE_PAGE_BYTES;
+        let segment = Segment { pages, offset: 0, bytes: PAGE_BYTES, access: libc::PROT_READ };
+        let empty = memfd::create("test").unwrap();
+        memfd::seal(empty.as_fd()).unwrap();
+        let error = gather_copy(&segment, empty.as_fd()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
 }
