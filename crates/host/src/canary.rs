@@ -118,7 +118,8 @@ async fn run(host: &Arc<Shared>) -> Result<Answer<Validated>, Wrong> {
         lane: Lane::DISPUTE,
         group: None,
     };
-    let answer = pipeline::call(host.clone(), call).await;
+    // On the heap, so that a call that may have to try it is not as large as two.
+    let answer = Box::pin(pipeline::call(host.clone(), call)).await;
     let answer = answer.map_err(|fault| Wrong::Untried(fault.to_string()))?.read(read_result);
     match &answer.verdict {
         Verdict::Returned(validated) if validated.result.head_data == ANSWER.to_le_bytes() => {

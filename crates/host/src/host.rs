@@ -1,6 +1,7 @@
 //! The host: what a program that runs untrusted code holds.
 
 use std::{
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
@@ -123,7 +124,7 @@ impl Host {
                 cgroup: cgroup.clone(),
                 places: match role {
                     Role::Execute => Places::new(&settings.execute_cpus),
-                    Role::Prepare => Places::default(),
+                    Role::Prepare => Places::new(&[]),
                 },
                 kept_bytes_max: match role {
                     // An artifact is charged to the group of the job that wrote it, for as long as
@@ -199,8 +200,10 @@ impl Host {
     pub(crate) async fn execute(&self, call: Call) -> Result<Answer<Output>, Fault> {
         self.shared.metrics.input(call.input.len());
         let (host, id) = (self.shared.clone(), self.next_id());
-        let call = Call { request: Some(id), ..call };
-        self.admit((id, "execute"), call.group, pipeline::execute(host, call)).await
+        let (group, call) = (call.group, Call { request: Some(id), ..call });
+        // Where it is it stays: each of those below would move kilobytes.
+        let work = pin!(pipeline::execute(host, call));
+        self.admit((id, "execute"), group, work).await
     }
 
     /// Ends every call of these groups with [`Fault::Withdrawn`], whether it waits or runs, and says how

@@ -205,7 +205,9 @@ async fn attempt(host: &Shared, call: &Call, artifact: &Artifact) -> (Ran, Relay
         Ok(attached)
     };
     let order = Order { waiting, cut: Some(cut), ..order };
-    let (mut ran, relayed) = tokio::join!(run(host, pool, &urgency, order, attached), relay);
+    // On the heap, so that a call without streams is not as large as both.
+    let run = Box::pin(run(host, pool, &urgency, order, attached));
+    let (mut ran, relayed) = tokio::join!(run, relay);
     if let Some(limit_bytes) = relayed.over_bytes {
         let limits = call.limits.for_execute(&call.params, 0);
         ran.concluded = judge(asked, &limits, waiting, Outcome::OverOutput { limit_bytes });
