@@ -148,13 +148,17 @@ pub enum Copied {
     Template,
 }
 
-/// Copies the job that calls it, a template, which has one thread.
+/// Copies the job that calls it, a template, which has one thread, and lets the copy run first: of several that are to be
+/// made the first is then ready as soon as it can be.
 ///
 /// # Errors
 /// As `clone(2)`: no memory, or too many processes.
 pub fn copy_job(template: &JobJail) -> io::Result<Copied> {
     Ok(match sys::clone_copy(template.way())? {
         Side::Copy => Copied::Job,
-        Side::Original => Copied::Template,
+        Side::Original => {
+            sys::let_others_run(template.way());
+            Copied::Template
+        }
     })
 }

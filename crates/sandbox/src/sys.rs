@@ -25,7 +25,7 @@ pub(crate) use raw::{Pass, Way};
 
 pub(crate) use clone::{
     COPY_CLONE_FLAGS, CloneArgs, Cloned, JOB_CLONE_FLAGS, Side, clone_copy, clone_into_cgroup,
-    clone_process,
+    clone_process, let_others_run,
 };
 
 /// Which namespaces [`unshare`] leaves.

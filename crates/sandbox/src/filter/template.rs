@@ -13,6 +13,7 @@ const BESIDE: u64 = (c::MAP_PRIVATE | c::MAP_FIXED_NOREPLACE) as u64;
 /// What copying itself takes.
 const COPYING: &[Row] = &[
     row(c::SYS_clone, &[Is(0, sys::COPY_CLONE_FLAGS)], "a copy, a child of the worker"),
+    row(c::SYS_sched_yield, &[], "template: a copy gets ready before the next is made"),
     row(c::SYS_landlock_restrict_self, &[], "copy: signals of nobody else, not even its template"),
     row(c::SYS_dup2, &[Is(1, 0)], "copy: its own channel becomes descriptor 0"),
     row(c::SYS_prctl, &[Is(0, c::PR_SET_PDEATHSIG as u64)], "copy: die with the worker"),
