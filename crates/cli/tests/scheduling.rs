@@ -25,6 +25,8 @@ const TEMPLATES_MAX: usize = 32;
 const COPIES_MAX: usize = 4;
 /// Copies that wait for the next burst of calls beyond those (`lazaret_worker`).
 const STOCK_MAX: usize = 128;
+/// Workers that a test starts at the most.
+const WORKERS_MAX: usize = 16;
 /// Jobs that are ending while another is called (`LEAVING_MAX`).
 const LEAVING_MAX: usize = 3;
 
@@ -363,6 +365,45 @@ async fn what_makes_the_next_jobs_is_kept_off_the_processor_of_a_call_and_a_long
     };
     until("a template", || descendants(me()).iter().any(is_kept_off).then_some(())).await;
     third.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_there_is_a_call_for_each_processor_each_worker_keeps_to_one_and_a_long_call_does_not()
+ {
+    let _alone = ALONE.lock().await;
+    let all = processors("self").unwrap();
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    let own = rustix::thread::sched_getaffinity(None).map_or(0, |set| set.count() as usize);
+    if !(2..=WORKERS_MAX).contains(&count) || count != own {
+        return skipped(1, "2 to 16 processors that are this process's own");
+    }
+    let cache = tempfile::tempdir().unwrap();
+    let host = started(builder(cache.path()).execute_workers(count)).await;
+    let code = trivial(0);
+    let calls: Vec<_> = (0..20 * count).map(|_| call(&host, &code, Settings::default())).collect();
+    for call in calls {
+        returned(&call.await.unwrap().unwrap());
+    }
+    let kept_to = || {
+        let processes = descendants(me());
+        let is_worker = |process: &&Process| {
+            process.parent == me() && process.name.starts_with("lazaret-execute")
+        };
+        let of = |process: &Process| processors(&process.pid.to_string());
+        processes.iter().filter(is_worker).filter_map(of).collect::<Vec<_>>()
+    };
+    let workers = kept_to();
+    let different: std::collections::BTreeSet<_> = workers.iter().collect();
+    let is_one = |processors: &String| processors.parse::<usize>().is_ok();
+    assert!(workers.len() == count && different.len() == count, "{workers:?}");
+    assert!(workers.iter().all(is_one), "{workers:?}");
+
+    let long = call(&host, &endless(), settings(SECOND / 2, Retry::Never));
+    let (job, _) = running_job(me()).await;
+    let of_job = || processors(&job.pid.to_string());
+    until("a job that may run anywhere", || (of_job().as_ref() == Some(&all)).then_some(())).await;
+    assert_eq!(kept_to(), workers);
+    long.await.unwrap().unwrap();
 }
 
 /// Those that a process may use, as the kernel writes them.

@@ -1,6 +1,7 @@
 //! Which processors workers may run on.
 
 use std::{
+    collections::BTreeSet,
     fmt, io,
     str::FromStr,
     sync::{Arc, Mutex, MutexGuard},
@@ -55,48 +56,74 @@ fn range(text: &str) -> Option<std::ops::RangeInclusive<usize>> {
     (first <= last).then_some(first..=last)
 }
 
-/// Sets of processors, and how many workers are on each. No sets: workers run anywhere.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Places(Arc<Mutex<Vec<(Cpus, usize)>>>);
+/// Sets of processors, and the workers on each.
+#[derive(Clone, Debug)]
+pub(crate) struct Places(Arc<Mutex<Vec<Place>>>);
+
+#[derive(Debug, Default)]
+struct Place {
+    /// All that this program may use, if none are named.
+    set: Option<Cpus>,
+    /// The seats of its workers.
+    taken: BTreeSet<u16>,
+}
 
 /// A worker's place, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Seat {
     places: Places,
-    number: usize,
+    place: usize,
+    number: u16,
 }
 
 impl Places {
+    /// No sets: workers run anywhere.
     pub(crate) fn new(sets: &[Cpus]) -> Self {
-        Self(Arc::new(Mutex::new(sets.iter().map(|set| (set.clone(), 0)).collect())))
+        let place = |set: &Cpus| Place { set: Some(set.clone()), ..Place::default() };
+        let mut places: Vec<_> = sets.iter().map(place).collect();
+        if places.is_empty() {
+            places.push(Place::default());
+        }
+        Self(Arc::new(Mutex::new(places)))
     }
 
     /// Puts a worker that has just been started on the set with the fewest.
-    pub(crate) fn seat(&self, worker: u32) -> io::Result<Option<Seat>> {
-        let mut sets = self.sets();
-        let Some((number, (set, count))) =
-            sets.iter_mut().enumerate().min_by_key(|(_, (_, count))| *count)
+    pub(crate) fn seat(&self, worker: u32) -> io::Result<Seat> {
+        let mut places = self.places();
+        let places_by_number = places.iter_mut().enumerate();
+        let Some((place, Place { set, taken })) =
+            places_by_number.min_by_key(|(_, place)| place.taken.len())
         else {
-            return Ok(None);
+            return Err(io::ErrorKind::NotFound.into());
         };
-        let mut cpus = CpuSet::new();
-        set.numbers.iter().for_each(|number| cpus.set(*number));
-        let refused = |error: rustix::io::Errno| {
-            io::Error::other(format!("it cannot run on processors {set}: {error}"))
-        };
-        sched_setaffinity(Pid::from_raw(worker as i32), &cpus).map_err(refused)?;
-        *count += 1;
-        Ok(Some(Seat { places: self.clone(), number }))
+        if let Some(set) = set {
+            let mut cpus = CpuSet::new();
+            set.numbers.iter().for_each(|number| cpus.set(*number));
+            let refused = |error: rustix::io::Errno| {
+                io::Error::other(format!("it cannot run on processors {set}: {error}"))
+            };
+            sched_setaffinity(Pid::from_raw(worker as i32), &cpus).map_err(refused)?;
+        }
+        let number = (0..=u16::MAX).find(|number| !taken.contains(number)).unwrap_or(u16::MAX);
+        taken.insert(number);
+        Ok(Seat { places: self.clone(), place, number })
     }
 
-    fn sets(&self) -> MutexGuard<'_, Vec<(Cpus, usize)>> {
+    fn places(&self) -> MutexGuard<'_, Vec<Place>> {
         self.0.lock().expect("no panic while locked")
+    }
+}
+
+impl Seat {
+    /// Which of the workers of its set this is, from 0 and without gaps as long as none ends.
+    pub(crate) fn number(&self) -> u16 {
+        self.number
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.places.sets()[self.number].1 -= 1;
+        self.places.places()[self.place].taken.remove(&self.number);
     }
 }
 
@@ -113,5 +140,14 @@ mod tests {
             let error = read(wrong).unwrap_err().to_string();
             assert!(error.contains(wrong) && error.contains("1023"), "{error}");
         }
+    }
+
+    #[test]
+    fn who_comes_takes_the_seat_of_who_has_gone() {
+        let places = Places::new(&[]);
+        let mut seats: Vec<_> = (0..3).map(|_| places.seat(0).unwrap()).collect();
+        assert_eq!(seats.iter().map(Seat::number).collect::<Vec<_>>(), [0, 1, 2]);
+        drop(seats.remove(1));
+        assert_eq!(places.seat(0).unwrap().number(), 1);
     }
 }

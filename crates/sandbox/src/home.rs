@@ -31,10 +31,24 @@ impl Home {
         sys::processor()
     }
 
+    /// One of them by its place among them, beginning anew behind the last; none where they cannot be told.
+    pub fn nth(&self, place: usize) -> Option<usize> {
+        let set = self.0?;
+        let place = place.checked_rem(set.count() as usize)?;
+        (0..CpuSet::MAX_CPU).filter(|processor| set.is_set(*processor)).nth(place)
+    }
+
     /// Has a job that sleeps wake on the caller's processor.
     pub fn keep_here(&self, job: &Child) {
-        if let (Some(_), Some(here)) = (&self.0, self.processor()) {
-            let _ = sched_setaffinity(Pid::from_raw(job.pid), &only(here));
+        if let Some(here) = self.processor() {
+            self.keep_on(job, here);
+        }
+    }
+
+    /// Has a job that sleeps wake on this processor, and the copies that it makes begin there.
+    pub fn keep_on(&self, job: &Child, processor: usize) {
+        if self.has(processor) {
+            let _ = sched_setaffinity(Pid::from_raw(job.pid), &only(processor));
         }
     }
 
@@ -66,12 +80,25 @@ impl Home {
 
     /// Moves the caller to this processor, if it is one of them. The kernel may move it back at any time.
     pub fn go_to(&self, processor: usize) {
-        if let Some(everywhere) =
-            self.0.filter(|set| processor < CpuSet::MAX_CPU && set.is_set(processor))
-        {
-            let _ = sched_setaffinity(None, &only(processor));
-            let _ = sched_setaffinity(None, &everywhere);
+        if self.keep_to(processor) {
+            self.roam();
         }
+    }
+
+    /// Moves the caller to this processor, and all that it forks from now on; says whether that could be.
+    pub fn keep_to(&self, processor: usize) -> bool {
+        self.has(processor) && sched_setaffinity(None, &only(processor)).is_ok()
+    }
+
+    /// Has the caller run anywhere again.
+    pub fn roam(&self) {
+        if let Some(everywhere) = &self.0 {
+            let _ = sched_setaffinity(None, everywhere);
+        }
+    }
+
+    fn has(&self, processor: usize) -> bool {
+        self.0.is_some_and(|set| processor < CpuSet::MAX_CPU && set.is_set(processor))
     }
 }
 

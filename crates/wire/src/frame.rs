@@ -46,6 +46,11 @@ pub enum Wake {
     },
     /// Where the kernel likes.
     Anywhere,
+    /// On one for the worker and all that it forks, as there is a call for each processor.
+    Apart {
+        /// Which of the processors that the worker may use, counted from 0 and beginning anew behind the last.
+        place: u16,
+    },
 }
 
 /// Worker to host, after the greetings.

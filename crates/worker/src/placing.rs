@@ -2,8 +2,12 @@
 //!
 //! As long as a call has two processors to itself, one is for those that take turns: the host, the worker, the job that is
 //! called. The template, the copies that it makes and the jobs that end are kept off that one. The worker goes where its host calls from,
-//! since to wake a process on another processor takes several times as long as on the same. Where more calls run than that,
-//! the kernel places them all.
+//! since to wake a process on another processor takes several times as long as on the same.
+//!
+//! Where there is a call for each processor, each worker has one for itself and all that it forks: nothing is
+//! woken, copied or put away across processors. A job that runs for long may run anywhere, so that no processor is idle for it.
+//!
+//! Where calls are fewer than processors and more than half as many, the kernel places them all.
 
 use lazaret_sandbox::{fork::Child, home::Home};
 use lazaret_wire::frame::Wake;
@@ -11,17 +15,34 @@ use lazaret_wire::frame::Wake;
 use crate::watch::Job;
 
 /// Calls in a row that come from the same other processor before the worker goes there, if the kernel has not brought them
-/// together by then.
+/// together by then; and that come while there are processors to spare before one that keeps to one leaves it.
 const CALLS_BEFORE_MOVE: u32 = 4;
 /// Calls in a row from there before it tries that again: where the kernel always finds a better place for it, it is let.
 const CALLS_BETWEEN_MOVES: u32 = 16;
 /// Jobs that end elsewhere at a time. One more ends here: there is too much to do elsewhere.
 const ENDING_ELSEWHERE_MAX: usize = 2;
 
+/// Where a process may run, as far as its worker has seen to that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spot {
+    /// On any of the worker's processors.
+    Anywhere,
+    /// On this one.
+    Only(usize),
+    /// On all but this one.
+    AllBut(usize),
+    /// Here or there: it may have been made before its template was placed, or after.
+    Unsure,
+}
+
 pub(crate) struct Placing {
     home: Home,
     /// As the host said with the last call.
     wake: Wake,
+    /// The processor to which the worker keeps.
+    kept_to: Option<usize>,
+    /// How many calls in a row came while there were processors to spare.
+    to_spare: u32,
     /// How many calls in a row came from that processor while the worker ran on another.
     from_elsewhere: u32,
     /// Where the copy began that is called now, if it was placed: the worker may be elsewhere by the time it asks.
@@ -30,18 +51,19 @@ pub(crate) struct Placing {
 
 impl Placing {
     pub(crate) fn new(home: Home) -> Self {
-        Self { home, wake: Wake::Anywhere, from_elsewhere: 0, called_on: None }
+        let (kept_to, called_on) = (None, None);
+        Self { home, wake: Wake::Anywhere, kept_to, to_spare: 0, from_elsewhere: 0, called_on }
     }
 
     pub(crate) fn home(&self) -> &Home {
         &self.home
     }
 
-    /// Takes note of where a call came from.
+    /// Takes note of where a call came from, and keeps to one processor or leaves it.
     pub(crate) fn note(&mut self, wake: Wake) {
         let is_elsewhere = match wake {
             Wake::BesideWorker { caller } => self.home.processor() != Some(caller.into()),
-            Wake::Anywhere => false,
+            Wake::Anywhere | Wake::Apart { .. } => false,
         };
         self.from_elsewhere = match is_elsewhere {
             true if wake == self.wake => (self.from_elsewhere + 1) % CALLS_BETWEEN_MOVES,
@@ -50,11 +72,34 @@ impl Placing {
         };
         self.wake = wake;
         self.called_on = None;
+        match wake {
+            Wake::Apart { place } => self.keep_to(self.home.nth(place.into())),
+            Wake::BesideWorker { .. } | Wake::Anywhere if self.to_spare < CALLS_BEFORE_MOVE => {
+                self.to_spare += 1;
+            }
+            Wake::BesideWorker { .. } | Wake::Anywhere => self.leave(),
+        }
+    }
+
+    fn keep_to(&mut self, processor: Option<usize>) {
+        self.to_spare = 0;
+        if processor != self.kept_to {
+            self.leave();
+            self.kept_to = processor.filter(|processor| self.home.keep_to(*processor));
+        }
+    }
+
+    /// Keeps to no processor any more.
+    fn leave(&mut self) {
+        if self.kept_to.take().is_some() {
+            self.home.roam();
+        }
     }
 
     /// Goes where the host calls from, if it is time to; for when nobody waits.
     pub(crate) fn follow_host(&self) {
         if let Wake::BesideWorker { caller } = self.wake
+            && self.kept_to.is_none()
             && self.from_elsewhere == CALLS_BEFORE_MOVE
         {
             self.home.go_to(caller.into());
@@ -62,7 +107,7 @@ impl Placing {
     }
 
     fn has_two_processors(&self) -> bool {
-        matches!(self.wake, Wake::BesideWorker { .. })
+        matches!(self.wake, Wake::BesideWorker { .. }) && self.kept_to.is_none()
     }
 
     /// The processor for those that take turns, if one is for them.
@@ -75,19 +120,29 @@ impl Placing {
         self.called_on = None;
     }
 
+    /// Of what the worker forks, which is where the worker is.
+    pub(crate) fn of_forked(&self) -> Spot {
+        self.kept_to.map_or(Spot::Anywhere, Spot::Only)
+    }
+
     /// Before a copy is handed its work.
     pub(crate) fn of_called(&mut self, job: &Job) {
         self.called_on = self.of_turns();
         if self.called_on.is_some() {
             self.home.keep_here(&job.child);
-        } else if job.is_away {
-            self.home.let_roam(&job.child);
+        } else {
+            self.put(&job.child, job.spot, self.of_forked());
         }
     }
 
-    /// When a copy that was called runs for long.
+    /// Before another job is handed its work.
+    pub(crate) fn of_loading(&self, job: &Job) {
+        self.put(&job.child, job.spot, self.of_forked());
+    }
+
+    /// When a job runs for long.
     pub(crate) fn of_long_running(&self, job: &Child) {
-        if self.has_two_processors() {
+        if self.has_two_processors() || self.kept_to.is_some() {
             self.home.let_roam(job);
         }
     }
@@ -108,21 +163,27 @@ impl Placing {
         }
     }
 
-    /// Before a template is told to make copies; off which processor it is kept already, if it is kept off one, is what the last
-    /// time returned.
-    pub(crate) fn of_template(&self, template: &Child, kept_off: Option<usize>) -> Option<usize> {
-        let turns = self.of_turns();
-        match (kept_off, turns) {
-            (before, now) if before == now => {}
-            (_, Some(turns)) => self.home.keep_off(template, turns),
-            (_, None) => self.home.let_roam(template),
+    /// Before a template is told to make copies: where it is from then on, and they.
+    pub(crate) fn of_template(&self, template: &Child, spot: Spot) -> Spot {
+        let wanted = self.of_turns().map_or(self.of_forked(), Spot::AllBut);
+        self.put(template, spot, wanted);
+        wanted
+    }
+
+    fn put(&self, process: &Child, spot: Spot, wanted: Spot) {
+        match wanted {
+            _ if spot == wanted => {}
+            Spot::Only(processor) => self.home.keep_on(process, processor),
+            Spot::AllBut(processor) => self.home.keep_off(process, processor),
+            Spot::Anywhere | Spot::Unsure => self.home.let_roam(process),
         }
-        turns
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rustix::thread::sched_getaffinity;
+
     use super::*;
 
     #[test]
@@ -141,5 +202,27 @@ mod tests {
         assert!(moves_after(1, there));
         placing.note(Wake::Anywhere);
         assert_eq!(placing.from_elsewhere, 0);
+    }
+
+    #[test]
+    fn a_worker_keeps_to_one_processor_until_there_have_been_some_to_spare_for_a_few_calls() {
+        let home = Home::of_caller();
+        let own = || sched_getaffinity(None).unwrap();
+        let all = own();
+        let mut placing = Placing::new(home);
+        placing.note(Wake::Apart { place: 1 });
+        let kept_to = placing.of_forked();
+        assert_eq!(kept_to, Spot::Only(home.nth(1).unwrap()));
+        assert_eq!(own().count(), 1);
+        (0..CALLS_BEFORE_MOVE).for_each(|_| placing.note(Wake::Anywhere));
+        assert_eq!(placing.of_forked(), kept_to);
+        placing.note(Wake::Anywhere);
+        assert_eq!((placing.of_forked(), own()), (Spot::Anywhere, all));
+
+        let count = all.count() as u16;
+        placing.note(Wake::Apart { place: count });
+        assert_eq!(placing.of_forked(), Spot::Only(home.nth(0).unwrap()));
+        placing.leave();
+        assert_eq!(own(), all);
     }
 }

@@ -237,9 +237,10 @@ impl Worker {
             // All clocks are read before the job wakes, because it may run before we do again. What it
             // has used for its own jail is not the guest's.
             let begin = Begin::now(&job);
-            // Behind another hand-over comes a fork, beside which the job had better run elsewhere.
-            if readiness == Readiness::Loaded {
-                self.placing.of_called(&job);
+            match readiness {
+                Readiness::Loaded => self.placing.of_called(&job),
+                // Behind the hand-over comes a fork, beside which the job had better run elsewhere.
+                Readiness::Standby | Readiness::Absent => self.placing.of_loading(&job),
             }
             match hand_over::give(job.channel.as_fd(), &order, attached) {
                 Ok(()) => break (job, begin, readiness),
@@ -300,7 +301,10 @@ impl Worker {
         };
         let (ours, theirs) = channel.map_err(|error| Failed(StartStep::SocketPair, error))?;
         match fork_job(&self.jail).map_err(|error| Failed(StartStep::Fork, error))? {
-            Forked::Worker(child) => Ok(Job { child, channel: ours, announced: 0, is_away: false }),
+            Forked::Worker(child) => {
+                let spot = self.placing.of_forked();
+                Ok(Job { child, channel: ours, announced: 0, spot })
+            }
             Forked::Job(mut start) => {
                 // One that cannot runs from where it is.
                 let _ = self.text.as_ref().map(|text| text.map(&mut start));

@@ -31,7 +31,7 @@ use crate::{
     job,
     layers::{CanaryWord, missing_layer},
     native::Trial,
-    placing::Placing,
+    placing::{Placing, Spot},
     serve::Worker,
     standby::{Copies, Standby, Terms},
     watch::{self, Begin, Job, Seen},
@@ -183,7 +183,7 @@ fn run_canary(jail: &WorkerJail, home: &Home, role: Role, host: &HostLink) -> Re
         Forked::Worker(child) => child,
         Forked::Job(start) => job::run_canary(start, theirs, role),
     };
-    let job = Job { child, channel: ours, announced: 0, is_away: false };
+    let job = Job { child, channel: ours, announced: 0, spot: Spot::Anywhere };
     let begin = Begin::now(&job);
     let mut ask_host = || Err(io::ErrorKind::ConnectionReset.into());
     let host = (host.as_fd(), &mut ask_host as _);

@@ -20,7 +20,7 @@ use rustix::{
 
 use crate::{
     hand_over::{self, CHANNELS_AT_A_TIME},
-    placing::Placing,
+    placing::{Placing, Spot},
     stock::Stock,
     watch::{self, Job},
 };
@@ -62,16 +62,12 @@ pub(crate) struct Template {
     has_loaded: bool,
     /// Whether a copy may have died before it said who it is.
     unheard: bool,
-    /// The processor that it is kept off.
-    kept_off: Option<usize>,
-    /// How many of its copies, counted from the first, may be kept off one.
-    copies_away: usize,
 }
 
 /// How far a copy is, and how it waits.
 enum Next {
     /// It was asked for, and will be at the other end of this channel.
-    Ordered(Copy, OwnedFd),
+    Ordered(Copy, OwnedFd, Spot),
     /// It waits for its call.
     Ready(Copy, Job),
 }
@@ -96,8 +92,6 @@ impl Template {
                 is_to_gather,
                 has_loaded: false,
                 unheard: false,
-                kept_off: None,
-                copies_away: 0,
             }),
             Err(_) => Err(job),
         }
@@ -114,10 +108,23 @@ impl Template {
         };
         let lacking = count.saturating_sub(self.copies.len());
         if lacking > 0 {
-            self.kept_off = placing.of_template(&self.job.child, self.kept_off);
+            self.place(placing);
         }
         (0..lacking).for_each(|_| self.order_one(how));
         lacking > 0
+    }
+
+    /// Has it run, and its copies be made, where they should be now.
+    fn place(&mut self, placing: &Placing) {
+        let before = self.job.spot;
+        self.job.spot = placing.of_template(&self.job.child, before);
+        if self.job.spot != before {
+            let ordered = self.copies.iter_mut().filter_map(|next| match next {
+                Next::Ordered(_, _, spot) => Some(spot),
+                Next::Ready(..) => None,
+            });
+            ordered.for_each(|spot| *spot = Spot::Unsure);
+        }
     }
 
     fn order_one(&mut self, how: &Copy) {
@@ -127,11 +134,9 @@ impl Template {
         let attached: Vec<_> = theirs.iter().map(AsFd::as_fd).collect();
         if hand_over::give(self.job.channel.as_fd(), &order, &attached).is_ok() {
             self.channels.extend(ours);
-            let next = self.channels.pop_front().map(|ours| Next::Ordered(how.clone(), ours));
+            let spot = self.job.spot;
+            let next = self.channels.pop_front().map(|ours| Next::Ordered(how.clone(), ours, spot));
             self.copies.extend(next);
-            if self.kept_off.is_some() {
-                self.copies_away = self.copies.len();
-            }
         }
     }
 
@@ -153,7 +158,6 @@ impl Template {
             let copies = std::mem::take(&mut self.copies).into_iter();
             let (fit, unfit): (Vec<_>, Vec<_>) =
                 copies.partition(|next| can_serve(next.how(), execute));
-            self.copies_away = self.copies_away.min(fit.len());
             self.copies = fit.into();
             self.unfit.extend(unfit);
         }
@@ -163,10 +167,8 @@ impl Template {
         self.wait(patience);
         match self.copies.pop_front()? {
             Next::Ready(_, job) => {
-                let is_away = self.copies_away > 0;
-                self.copies_away = self.copies_away.saturating_sub(1);
                 self.stock.note_call();
-                Some(Job { is_away, ..job })
+                Some(job)
             }
             ordered => {
                 self.copies.push_front(ordered);
@@ -215,7 +217,6 @@ impl Template {
         let kept = COPIES_MAX + self.stock.wanted(most);
         let surplus = self.copies.split_off(kept.min(self.copies.len()));
         let ended: Vec<_> = self.unfit.drain(..).chain(surplus).collect();
-        self.copies_away = self.copies_away.min(self.copies.len());
         self.discard(ended)
     }
 
@@ -244,7 +245,7 @@ impl Template {
         if matches!(self.copies.front(), Some(Next::Ordered(..))) {
             self.hear();
         }
-        if let Some(Next::Ordered(_, channel)) = self.copies.front() {
+        if let Some(Next::Ordered(_, channel, _)) = self.copies.front() {
             let mut source = [PollFd::new(channel, PollFlags::IN)];
             let limit = Timespec {
                 tv_sec: patience.as_secs() as i64,
@@ -296,7 +297,7 @@ impl Template {
     pub(crate) fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let ready = self.copies.iter().filter_map(Next::job).map(|job| job.child.as_fd());
         let ordered = self.copies.back().and_then(|next| match next {
-            Next::Ordered(_, channel) => Some(channel.as_fd()),
+            Next::Ordered(_, channel, _) => Some(channel.as_fd()),
             Next::Ready(..) => None,
         });
         std::iter::once(self.job.child.as_fd()).chain(ready).chain(ordered)
@@ -354,22 +355,22 @@ impl Next {
 
     fn how(&self) -> &Copy {
         match self {
-            Next::Ordered(how, _) | Next::Ready(how, _) => how,
+            Next::Ordered(how, ..) | Next::Ready(how, _) => how,
         }
     }
 
     /// What it is now; nothing if it came to nothing.
     fn heard(self) -> Option<Self> {
-        let Next::Ordered(how, channel) = self else { return Some(self) };
+        let Next::Ordered(how, channel, spot) = self else { return Some(self) };
         let announced = match hand_over::announced(channel.as_fd()) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Some(Next::Ordered(how, channel));
+                return Some(Next::Ordered(how, channel, spot));
             }
             announced => announced.ok().flatten(),
         };
         let child = Child::open(announced?).ok()?;
         let announced = hand_over::ANNOUNCEMENT_BYTES;
-        let job = Job { child, channel, announced, is_away: false };
+        let job = Job { child, channel, announced, spot };
         Some(Next::Ready(how, job))
     }
 }

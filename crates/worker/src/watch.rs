@@ -22,6 +22,8 @@ use rustix::{
     net::{RecvFlags, recv},
 };
 
+use crate::placing::Spot;
+
 /// Bytes taken from a job's channel at a time.
 const PIECE_BYTES: usize = 64 * 1024;
 /// How long what a job writes is left where it is. A short job has then ended, and one look finds both. One
@@ -34,8 +36,8 @@ pub(crate) struct Job {
     pub(crate) channel: OwnedFd,
     /// Bytes that it said before it had its work, and that are still in the channel.
     pub(crate) announced: usize,
-    /// Whether it may be kept off the worker's processor.
-    pub(crate) is_away: bool,
+    /// Where it may run.
+    pub(crate) spot: Spot,
 }
 
 /// The clocks at the moment before a job is handed its work.

@@ -13,7 +13,7 @@ use lazaret_wire::{
     frame::Wake,
     work::{TEMPLATES_MAX, Work},
 };
-use rustix::thread::sched_getcpu;
+use rustix::thread::{sched_getaffinity, sched_getcpu};
 use tokio::sync::oneshot;
 
 use super::{
@@ -144,10 +144,11 @@ impl Pool {
         let permit = self.permit(urgency).await?;
         let (process, mut near_to) = match self.idle(near) {
             Some(idle) => (idle.process, idle.near),
-            None => (self.start().await?, NearTo::default()),
+            // On the heap: most calls find one.
+            None => (Box::pin(self.start()).await?, NearTo::default()),
         };
         near_to.note(near);
-        let wake = wake(self.state().queue.running());
+        let wake = wake(self.state().queue.running(), &process);
         Ok(Lease { process: Some(process), permit, near: near_to, wake })
     }
 
@@ -234,16 +235,26 @@ impl NearTo {
 }
 
 /// Where a job is to wake when so many run. Beside its worker, as long as there is another processor for each: the
-/// one on which the next job is made.
-fn wake(running: usize) -> Wake {
-    static PROCESSORS: OnceLock<usize> = OnceLock::new();
-    let processors =
-        *PROCESSORS.get_or_init(|| thread::available_parallelism().map_or(1, usize::from));
-    match 2 * running <= processors {
+/// one on which the next job is made. Where there is none to spare, each worker keeps to one.
+fn wake(running: usize, process: &Process) -> Wake {
+    static PROCESSORS: OnceLock<(usize, bool)> = OnceLock::new();
+    let (processors, are_ours) = *PROCESSORS.get_or_init(processors);
+    if 2 * running <= processors {
         // One whose number is no number of a processor is as good as none.
-        true => Wake::BesideWorker { caller: sched_getcpu().try_into().unwrap_or(u16::MAX) },
-        false => Wake::Anywhere,
+        Wake::BesideWorker { caller: sched_getcpu().try_into().unwrap_or(u16::MAX) }
+    } else if running >= processors && are_ours {
+        Wake::Apart { place: process.seat_number() }
+    } else {
+        Wake::Anywhere
     }
+}
+
+/// How many processors there are for this program, and whether those are all that it may run on: under a quota it shares
+/// more of them with others, and which of them are free is for the kernel to see.
+fn processors() -> (usize, bool) {
+    let count = thread::available_parallelism().map_or(1, usize::from);
+    let allowed = sched_getaffinity(None).map_or(0, |set| set.count() as usize);
+    (count, count == allowed)
 }
 
 /// Ends workers that were idle for too long, for as long as there is a pool.

@@ -83,8 +83,8 @@ pub(crate) struct Process {
     sent: AtomicU64,
     /// Made for the first input that is put there.
     input_file: OnceLock<InputFile>,
-    /// Its processors, where it has some of its own.
-    _seat: Option<Seat>,
+    /// Where it runs.
+    seat: Seat,
     pub(crate) facts: Facts,
 }
 
@@ -143,7 +143,7 @@ impl Process {
             kept_bytes_max,
             sent: AtomicU64::new(0),
             input_file: OnceLock::new(),
-            _seat: seat,
+            seat,
             facts,
         })
     }
@@ -151,6 +151,11 @@ impl Process {
     /// Whether an idle worker is as it should be: alive, with nothing to say.
     pub(crate) fn is_quiet(&self) -> bool {
         self.link.is_quiet()
+    }
+
+    /// Which of the workers on its processors this is.
+    pub(crate) fn seat_number(&self) -> u16 {
+        self.seat.number()
     }
 
     /// Its input file, where there can be one. Only who leased the worker may write to it.
@@ -170,9 +175,6 @@ impl Process {
         descriptors: &[BorrowedFd<'_>],
         withdrawn: &mut oneshot::Receiver<()>,
     ) -> Result<(Answer, Afterwards), Fault> {
-        if !self.is_quiet() {
-            return Ok(lost(Outcome::LostBefore));
-        }
         let _whose = self.log.during(request);
         let number = 1 + self.sent.fetch_add(1, Ordering::Relaxed);
         let message = ToWorker::Run { number, work: work.clone(), wake };
