@@ -38,6 +38,8 @@ pub(crate) struct Row {
     case: String,
     peer: Figure,
     lazaret: Figure,
+    /// In the place of that of the figures.
+    ratio: Option<f64>,
     must: Option<Must>,
     note: String,
 }
@@ -87,12 +89,18 @@ impl Figure {
 
 impl Row {
     pub(crate) fn new(case: impl Into<String>, peer: Figure, lazaret: Figure) -> Self {
-        Self { case: case.into(), peer, lazaret, must: None, note: String::new() }
+        Self { case: case.into(), peer, lazaret, ratio: None, must: None, note: String::new() }
     }
 
     /// What somebody who reads the row should know.
     pub(crate) fn note(mut self, note: impl Into<String>) -> Self {
         self.note = note.into();
+        self
+    }
+
+    /// Says how many times better Lazaret is, where that was measured by itself.
+    pub(crate) fn ratio_is(mut self, ratio: f64) -> Self {
+        self.ratio = Some(ratio);
         self
     }
 
@@ -112,7 +120,7 @@ impl Row {
 
     /// How many times better Lazaret is.
     fn ratio(&self) -> Option<f64> {
-        Some(self.peer.cost()? / self.lazaret.cost()?)
+        self.ratio.or_else(|| Some(self.peer.cost()? / self.lazaret.cost()?))
     }
 
     /// Whether its promise was kept, if there is one.
