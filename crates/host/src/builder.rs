@@ -225,7 +225,8 @@ impl Builder {
     }
 
     /// The processors on which workers that call run, and their jobs: each worker gets the set that has the
-    /// fewest. None is the default: the kernel puts them anywhere.
+    /// fewest. None is the default: all that this program may run on. While there is a call for each processor, each
+    /// worker keeps to one of its set.
     pub fn execute_cpus(mut self, sets: impl IntoIterator<Item = Cpus>) -> Self {
         self.execute_cpus = sets.into_iter().collect();
         self

@@ -163,9 +163,11 @@ impl Placing {
         }
     }
 
-    /// Before a template is told to make copies: where it is from then on, and they.
-    pub(crate) fn of_template(&self, template: &Child, spot: Spot) -> Spot {
-        let wanted = self.of_turns().map_or(self.of_forked(), Spot::AllBut);
+    /// Before a template is told to make copies: where it is from then on, and they. Where copies are short, calls wait for
+    /// them, and nobody else needs the processor of those that take turns.
+    pub(crate) fn of_template(&self, template: &Child, spot: Spot, copies_are_short: bool) -> Spot {
+        let turns = self.of_turns().filter(|_| !copies_are_short);
+        let wanted = turns.map_or(self.of_forked(), Spot::AllBut);
         self.put(template, spot, wanted);
         wanted
     }

@@ -108,16 +108,17 @@ impl Template {
         };
         let lacking = count.saturating_sub(self.copies.len());
         if lacking > 0 {
-            self.place(placing);
+            let is_short = count >= READY_MIN && self.is_short();
+            self.place(placing, is_short);
         }
         (0..lacking).for_each(|_| self.order_one(how));
         lacking > 0
     }
 
     /// Has it run, and its copies be made, where they should be now.
-    fn place(&mut self, placing: &Placing) {
+    fn place(&mut self, placing: &Placing, is_short: bool) {
         let before = self.job.spot;
-        self.job.spot = placing.of_template(&self.job.child, before);
+        self.job.spot = placing.of_template(&self.job.child, before, is_short);
         if self.job.spot != before {
             let ordered = self.copies.iter_mut().filter_map(|next| match next {
                 Next::Ordered(_, _, spot) => Some(spot),
