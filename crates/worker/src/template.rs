@@ -108,7 +108,8 @@ impl Template {
         };
         let lacking = count.saturating_sub(self.copies.len());
         if lacking > 0 {
-            let is_short = count >= READY_MIN && self.is_short();
+            // One that loads makes nobody's copies yet.
+            let is_short = count >= READY_MIN && self.has_loaded() && self.is_short();
             self.place(placing, is_short);
         }
         (0..lacking).for_each(|_| self.order_one(how));
