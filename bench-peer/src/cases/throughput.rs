@@ -33,8 +33,8 @@ pub(super) async fn run(stage: &mut Stage) -> Result<Vec<Row>, String> {
             }
         }
     }
-    // Neighbouring turns met the same machine: the ratios of twenty rounds differed by 10 %, but the middle of six of them half
-    // as much from one six to the next as the ratio of the middles did.
+    // Neighbouring turns meet the same machine: over the sixes in a row of twenty rounds the middle of the ratios had half the
+    // standard deviation of the ratio of the middles.
     let ratios = lazaret.iter().zip(&peer).map(|(lazaret, peer)| lazaret / peer).collect();
     let case = format!("trivial, {EXECUTE_WORKERS} workers, {IN_FLIGHT} in flight");
     let row = Row::new(case, Figure::Rate(middle(peer)), Figure::Rate(middle(lazaret)));

@@ -368,8 +368,7 @@ async fn what_makes_the_next_jobs_is_kept_off_the_processor_of_a_call_and_a_long
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_there_is_a_call_for_each_processor_each_worker_keeps_to_one_and_a_long_call_does_not()
- {
+async fn where_each_processor_has_a_call_a_worker_keeps_to_one_and_a_long_call_does_not() {
     let _alone = ALONE.lock().await;
     let all = processors("self").unwrap();
     let count = std::thread::available_parallelism().map_or(1, usize::from);

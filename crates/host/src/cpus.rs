@@ -90,12 +90,10 @@ impl Places {
     /// Puts a worker that has just been started on the set with the fewest.
     pub(crate) fn seat(&self, worker: u32) -> io::Result<Seat> {
         let mut places = self.places();
-        let places_by_number = places.iter_mut().enumerate();
-        let Some((place, Place { set, taken })) =
-            places_by_number.min_by_key(|(_, place)| place.taken.len())
-        else {
-            return Err(io::ErrorKind::NotFound.into());
-        };
+        // There is always one.
+        let emptiest = (0..places.len()).min_by_key(|place| places[*place].taken.len());
+        let place = emptiest.unwrap_or_default();
+        let Place { set, taken } = &mut places[place];
         if let Some(set) = set {
             let mut cpus = CpuSet::new();
             set.numbers.iter().for_each(|number| cpus.set(*number));

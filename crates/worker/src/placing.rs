@@ -4,8 +4,8 @@
 //! called. The template, the copies that it makes and the jobs that end are kept off that one. The worker goes where its host calls from,
 //! since to wake a process on another processor takes several times as long as on the same.
 //!
-//! Where there is a call for each processor, each worker has one for itself and all that it forks: nothing is
-//! woken, copied or put away across processors. A job that runs for long may run anywhere, so that no processor is idle for it.
+//! Where there is a call for each processor, each worker has one for itself and all that it forks: its jobs are
+//! copied, woken and put away where it is. A job that runs for long may run anywhere, so that no processor is idle for it.
 //!
 //! Where calls are fewer than processors and more than half as many, the kernel places them all.
 
@@ -131,7 +131,7 @@ impl Placing {
         if self.called_on.is_some() {
             self.home.keep_here(&job.child);
         } else {
-            self.put(&job.child, job.spot, self.of_forked());
+            self.of_loading(job);
         }
     }
 
