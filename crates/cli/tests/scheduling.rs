@@ -202,6 +202,38 @@ async fn what_a_burst_of_calls_took_waits_for_the_next_and_makes_room_for_other_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn jobs_of_a_first_burst_wait_until_nobody_asks_and_are_never_more_than_may_be_in_stock() {
+    let _alone = ALONE.lock().await;
+    // The worker, the keeper of its jobs, the job for anything, and a template with its copies.
+    let without = 4 + COPIES_MAX;
+    let most = without + STOCK_MAX + LEAVING_MAX;
+    let has_seen_some_wait = async || {
+        let cache = tempfile::tempdir().unwrap();
+        let host = started(with_apart_memory(cache.path())).await;
+        let code = trivial(1);
+        for _ in 0..STOCK_MAX / 2 {
+            returned(&host.validate(&code, block(), &Settings::default()).await.unwrap());
+        }
+        let waiting = execute_processes();
+        for _ in 0..2 * STOCK_MAX {
+            returned(&host.validate(&code, block(), &Settings::default()).await.unwrap());
+        }
+        let there = execute_processes();
+        assert!(there <= most, "{there}");
+        drop(host);
+        until("no process of that host", || (execute_processes() == 0).then_some(())).await;
+        waiting > without + STOCK_MAX / 4
+    };
+    // A pause of two milliseconds, and they end.
+    for _ in 0..10 {
+        if has_seen_some_wait().await {
+            return;
+        }
+    }
+    skipped(1, "jobs that wait: here calls are slow, or come too slowly for one burst");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_urgent_lane_goes_first_and_no_lane_waits_for_ever() {
     let _alone = ALONE.lock().await;
     let cache = tempfile::tempdir().unwrap();

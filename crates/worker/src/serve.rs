@@ -230,7 +230,7 @@ impl Worker {
         let (job, begin, readiness) = loop {
             let (job, readiness) = match self.standby.take(work).map_err(watching)? {
                 Some(waiting) => waiting,
-                None => (self.fork(self.kind())?, Readiness::Absent),
+                None => (self.fork_for_call()?, Readiness::Absent),
             };
             // The artifact comes first, and a job that has loaded has it.
             let attached = &attached[usize::from(readiness == Readiness::Loaded)..];
@@ -283,6 +283,18 @@ impl Worker {
 
     fn kind(&self) -> JobKind {
         job::kind(self.role)
+    }
+
+    /// A job for work that is there. What waits until it may end does not stand in its way.
+    fn fork_for_call(&mut self) -> Result<Job, Failed> {
+        match self.fork(self.kind()) {
+            Err(_) if self.standby.keeps_asking() => {
+                let ends = self.jail.ends();
+                self.standby.let_all_go(&self.placing, ends).map_err(watching)?;
+                self.fork(self.kind())
+            }
+            forked => forked,
+        }
     }
 
     fn fork_template(&self, load: Load, artifact: BorrowedFd<'_>) -> Result<Template, Failed> {

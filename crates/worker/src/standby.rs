@@ -5,7 +5,7 @@ use std::{
     collections::VecDeque,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use lazaret_sandbox::{
@@ -22,7 +22,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::{
     calls::{Call, Calls},
     placing::Placing,
-    stock::STOCK_MAX,
+    stock::{Room, STOCK_MAX},
     template::{COPIES_MAX, SHORT_CPU_MAX, Template, copy_for},
     watch::{self, Job, Leaving, QUIET},
 };
@@ -195,13 +195,15 @@ impl Standby {
         }
     }
 
-    /// Nobody asks at the moment. What was kept for calls that did not come goes.
+    /// Nobody asks at the moment. What was kept for calls that did not come goes, and so does what another template has not used for a
+    /// while if the one that was used last lacks room.
     pub(crate) fn end_burst(&mut self) -> io::Result<()> {
-        let mut room = self.stock_max;
+        let now = Instant::now();
+        let mut room = Room::new(self.stock_max);
         for (template, _) in &mut self.templates {
-            template.end_burst();
-            template.trim(room)?;
-            room = room.saturating_sub(template.stocked());
+            template.end_burst(now);
+            template.trim(room.of_next(template.makes_room(now)))?;
+            room.take(template.stocked(), template.lacks(self.stock_max));
         }
         Ok(())
     }
@@ -287,13 +289,11 @@ impl Standby {
             }
         }
         let has_ended = |(template, _): &mut (Template, Call)| template.has_ended();
+        let kept = self.kept();
         let lost: Vec<_> = self.templates.extract_if(.., has_ended).collect();
         for (template, _) in lost {
             self.templates_lost += 1;
-            // Perhaps for want of one process more, as a container may allow few.
-            if template.stocked() > 0 {
-                self.stock_max = self.stock_max.min(template.stocked() / 2);
-            }
+            self.keep_fewer(kept);
             self.end(template)?;
         }
         self.reap_strangers()
@@ -315,9 +315,12 @@ impl Standby {
     /// Whether a job that asks to end can wait.
     ///
     /// One that ran long waits until the next one has run for a while, or nobody asks: to put away what it has is much, and
-    /// the next call finds a worker that has nothing to do. There is one of these at a time. Of short ones so many wait as
-    /// there may be in stock, while there is a copy in stock for the next call if it is like the last one: they were in stock
-    /// before, so there are no more of both.
+    /// the next call finds a worker that has nothing to do. There is one of these at a time.
+    ///
+    /// Short ones wait while there is a copy in stock for the next call, and as long as a burst of one artifact has not had more
+    /// calls than could be in stock: what is done for them then is not done for the next copies. In one that goes on and on they
+    /// end at once, while what they have touched is near. Of both, copies in stock and jobs that wait, there are no more than may be
+    /// in stock.
     pub(crate) fn may_keep(&self, job: &Leaving) -> bool {
         if self.terms.one_artifact {
             return false;
@@ -325,8 +328,20 @@ impl Standby {
         if job.cpu >= QUIET {
             return self.asking.is_empty();
         }
-        let has_stock = self.templates.first().is_some_and(|(template, _)| template.has_stock());
-        job.cpu <= SHORT_CPU_MAX && has_stock && self.asking.len() < STOCK_MAX
+        let Some((template, _)) = self.templates.first() else { return false };
+        let may_stay = template.has_stock() || self.is_in_a_row() && template.burst_is_short();
+        job.cpu <= SHORT_CPU_MAX && may_stay && self.kept() < self.stock_max
+    }
+
+    /// Whether the last two calls were of the same artifact.
+    fn is_in_a_row(&self) -> bool {
+        self.calls.last().is_some_and(|(_, is_again)| is_again)
+    }
+
+    /// Copies in stock, and jobs that wait until they may end.
+    fn kept(&self) -> usize {
+        let stocked = self.templates.iter().map(|(template, _)| template.stocked());
+        stocked.sum::<usize>() + self.asking.len()
     }
 
     /// Whether some of these wait.
@@ -372,6 +387,20 @@ impl Standby {
         self.leaving.drain(..).try_for_each(|job| reap(job).map(drop))
     }
 
+    /// Lets all end and waits for that, where the machine has no process for a call.
+    pub(crate) fn let_all_go(&mut self, placing: &Placing, ends: Option<&Ends>) -> io::Result<()> {
+        self.keep_fewer(self.kept());
+        while self.let_one_go(placing, ends)? {}
+        self.see_off()
+    }
+
+    /// With so many kept something was lost, perhaps for want of one process more, as a container may allow few.
+    fn keep_fewer(&mut self, kept: usize) {
+        if kept > 0 {
+            self.stock_max = self.stock_max.min(kept / 2);
+        }
+    }
+
     /// Reaps what has ended of that.
     pub(crate) fn reap_those_that_left(&mut self) -> io::Result<()> {
         let mut place = 0;
@@ -386,8 +415,8 @@ impl Standby {
 
     /// Whether calls of one artifact come one after another, and faster than copies for them are made.
     pub(crate) fn is_short_of_copies(&mut self) -> bool {
-        let is_again = self.calls.last().is_some_and(|(_, is_again)| is_again);
-        is_again && self.templates.first_mut().is_some_and(|(template, _)| template.is_short())
+        self.is_in_a_row()
+            && self.templates.first_mut().is_some_and(|(template, _)| template.is_short())
     }
 
     /// Whether the job for anything is missing.
@@ -425,7 +454,7 @@ impl Standby {
             self.calls.likely().filter(|_| self.terms.copies == Copies::Likely)?;
         let has_one = self.templates.iter().any(|(_, call)| call.is_of_same_as(likely));
         let may = !has_one && self.templates_lost < TEMPLATES_LOST_MAX;
-        let often = self.calls.last().is_some_and(|(_, is_again)| is_again);
+        let often = self.is_in_a_row();
         may.then(|| (Load { often, ..likely.load.clone() }, artifact.as_fd()))
     }
 

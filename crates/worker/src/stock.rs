@@ -14,6 +14,8 @@ const FIRST_CALLS: usize = 8;
 const MORE_SHARE: usize = 4;
 /// How long after a burst that took some they are kept.
 const UNUSED_MAX: Duration = Duration::from_secs(60);
+/// The same where another template wants the room.
+const UNUSED_IN_NEED_MAX: Duration = Duration::from_secs(15);
 
 pub(crate) struct Stock {
     /// Calls of the burst that is not over.
@@ -34,6 +36,11 @@ impl Stock {
         self.calls += 1;
     }
 
+    /// Calls of the burst that is not over.
+    pub(crate) fn calls(&self) -> usize {
+        self.calls
+    }
+
     /// What came until now was one burst, of more than `without` calls if it took some of these.
     pub(crate) fn end_burst(&mut self, without: usize, now: Instant) {
         let calls = std::mem::take(&mut self.calls);
@@ -47,9 +54,40 @@ impl Stock {
         }
     }
 
+    /// Whether it makes room where another wants it: bursts of more artifacts in turn than there is room for would otherwise each
+    /// find what the others had needed.
+    pub(crate) fn makes_room(&self, now: Instant) -> bool {
+        now.duration_since(self.needed) > UNUSED_IN_NEED_MAX
+    }
+
     /// How many there should be, if it may be so many.
     pub(crate) fn wanted(&self, most: usize) -> usize {
         self.wanted.min(most)
+    }
+}
+
+/// What is left of the room for all templates of a worker, which take of it one after another, that which was used last first.
+pub(crate) struct Room {
+    left: usize,
+    /// What the first lacks.
+    for_first: Option<usize>,
+}
+
+impl Room {
+    pub(crate) fn new(most: usize) -> Self {
+        Self { left: most, for_first: None }
+    }
+
+    /// How many the next template may have in stock, which may have to make room for the first.
+    pub(crate) fn of_next(&self, makes_room: bool) -> usize {
+        let for_first = self.for_first.filter(|_| makes_room).unwrap_or(0);
+        self.left.saturating_sub(for_first)
+    }
+
+    /// It has so many, and lacks some.
+    pub(crate) fn take(&mut self, stocked: usize, lacking: usize) {
+        self.left = self.left.saturating_sub(stocked);
+        self.for_first.get_or_insert(lacking);
     }
 }
 
@@ -81,6 +119,31 @@ mod tests {
         let mut stock = Stock::new(now);
         assert_eq!(burst(&mut stock, FIRST_CALLS, now), 0);
         assert_eq!(burst(&mut stock, FIRST_CALLS, now), 0);
+    }
+
+    #[test]
+    fn what_was_taken_lately_makes_no_room_for_another() {
+        let begin = Instant::now();
+        let mut stock = Stock::new(begin);
+        burst(&mut stock, 50, begin);
+        let later = begin + UNUSED_IN_NEED_MAX;
+        assert!(!stock.makes_room(later));
+        assert!(stock.makes_room(later + Duration::from_secs(1)));
+        burst(&mut stock, 50, later);
+        assert!(!stock.makes_room(later + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn room_for_the_one_that_was_used_last_is_made_by_those_that_were_not_used_for_a_while() {
+        let mut room = Room::new(STOCK_MAX);
+        assert_eq!(room.of_next(true), STOCK_MAX, "the first has nobody to make room for");
+        room.take(0, 26);
+        assert_eq!(room.of_next(false), STOCK_MAX);
+        room.take(28, 0);
+        assert_eq!(room.of_next(false), 100);
+        assert_eq!(room.of_next(true), 74);
+        room.take(90, 10);
+        assert_eq!((room.of_next(false), room.of_next(true)), (10, 0));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use rustix::{
 use crate::{
     hand_over::{self, CHANNELS_AT_A_TIME},
     placing::{Placing, Spot},
-    stock::Stock,
+    stock::{STOCK_MAX, Stock},
     watch::{self, Job},
 };
 
@@ -185,8 +185,8 @@ impl Template {
     }
 
     /// Nobody asks at the moment: what came until now was one burst.
-    pub(crate) fn end_burst(&mut self) {
-        self.stock.end_burst(COPIES_MAX, Instant::now());
+    pub(crate) fn end_burst(&mut self, now: Instant) {
+        self.stock.end_burst(COPIES_MAX, now);
         // That takes some milliseconds: as long as to load a small artifact a few times.
         if self.is_to_gather && self.has_loaded {
             self.is_to_gather = false;
@@ -209,9 +209,24 @@ impl Template {
         self.copies.len() > COPIES_MAX
     }
 
+    /// Whether the burst has not had more calls yet than could find a copy in stock.
+    pub(crate) fn burst_is_short(&self) -> bool {
+        self.stock.calls() <= STOCK_MAX
+    }
+
     /// How many copies there are beyond those that are there without a burst.
     pub(crate) fn stocked(&self) -> usize {
         (self.copies.len() + self.unfit.len()).saturating_sub(COPIES_MAX)
+    }
+
+    /// How many more are wanted beyond those that are there without a burst, if there may be so many.
+    pub(crate) fn lacks(&self, most: usize) -> usize {
+        self.stock.wanted(most).saturating_sub(self.stocked())
+    }
+
+    /// Whether some of what it has in stock goes where another template wants the room.
+    pub(crate) fn makes_room(&self, now: Instant) -> bool {
+        self.stock.makes_room(now)
     }
 
     /// Ends those that nobody will call, and those in stock that are not wanted or beyond so many.
