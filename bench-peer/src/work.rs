@@ -34,7 +34,7 @@ pub(crate) struct Guest {
 impl Guest {
     pub(crate) fn new(name: impl Into<String>, bytes: Vec<u8>) -> Result<Self, String> {
         let name = name.into();
-        let code = Code::new(&bytes).map_err(|error| format!("{name}: {error}"))?;
+        let code = Code::new(&bytes).map_err(|error| format!("{name}: {error:?}"))?;
         let pvf = pvf(bytes, PREPARE_CPU_LIMIT, PrepareJobKind::Compilation);
         Ok(Self { name, code, pvf })
     }

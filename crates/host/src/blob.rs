@@ -14,13 +14,20 @@ use std::{
     sync::Arc,
 };
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, memfd_create};
+use rustix::{
+    fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, memfd_create},
+    io::Errno,
+};
 
 /// How many bytes are read at a time.
 const PIECE_BYTES: usize = 256 * 1024;
 /// No one can change the bytes, the length, or the seals.
 const SEALS: SealFlags =
     SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::WRITE).union(SealFlags::SEAL);
+
+/// How often a seal is tried. The kernel refuses one (EBUSY) while somebody holds a page of the file, as it may do itself when it
+/// moves pages, and waits for some 75 ms each time before it says so (`memfd_wait_for_pins` in its mm/memfd.c).
+const SEAL_TRIES_MAX: u32 = 8;
 
 /// Bytes that nobody can change any more. Cloning shares them.
 #[derive(Clone, Debug)]
@@ -41,7 +48,7 @@ impl Blob {
 
     /// Seals a memfd that nobody maps writable.
     pub(crate) fn seal(memfd: OwnedFd) -> io::Result<Self> {
-        fcntl_add_seals(&memfd, SEALS)?;
+        add_seals(&memfd)?;
         Self::from_sealed(memfd)
     }
 
@@ -129,6 +136,16 @@ impl AsFd for Blob {
     }
 }
 
+fn add_seals(memfd: &OwnedFd) -> io::Result<()> {
+    for _ in 1..SEAL_TRIES_MAX {
+        match fcntl_add_seals(memfd, SEALS) {
+            Err(Errno::BUSY) => {}
+            sealed => return Ok(sealed?),
+        }
+    }
+    Ok(fcntl_add_seals(memfd, SEALS)?)
+}
+
 /// An empty memfd that can be sealed.
 pub(crate) fn create() -> io::Result<OwnedFd> {
     create_named(c"lazaret")
@@ -139,7 +156,7 @@ pub(crate) fn create() -> io::Result<OwnedFd> {
 pub(crate) fn create_named(name: &CStr) -> io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     match memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
-        Err(rustix::io::Errno::INVAL) => Ok(memfd_create(name, flags)?),
+        Err(Errno::INVAL) => Ok(memfd_create(name, flags)?),
         created => Ok(created?),
     }
 }

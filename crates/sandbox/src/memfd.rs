@@ -20,6 +20,10 @@ use crate::sys;
 pub const SEALS: SealFlags =
     SealFlags::SEAL.union(SealFlags::SHRINK).union(SealFlags::GROW).union(SealFlags::WRITE);
 
+/// How often a seal is tried. The kernel refuses one (EBUSY) while somebody holds a page of the file, as it may do itself when it
+/// moves pages, and waits for some 75 ms each time before it says so (`memfd_wait_for_pins` in its mm/memfd.c).
+const SEAL_TRIES_MAX: u32 = 8;
+
 /// Why a descriptor was not accepted as a sealed file.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -76,6 +80,12 @@ pub fn create(name: &str) -> io::Result<OwnedFd> {
 /// # Errors
 /// EBUSY if it is mapped writable somewhere; EPERM if it is sealed against sealing.
 pub fn seal(file: BorrowedFd<'_>) -> io::Result<()> {
+    for _ in 1..SEAL_TRIES_MAX {
+        match fcntl_add_seals(file, SEALS) {
+            Err(Errno::BUSY) => {}
+            sealed => return Ok(sealed?),
+        }
+    }
     Ok(fcntl_add_seals(file, SEALS)?)
 }
 
