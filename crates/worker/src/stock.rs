@@ -54,8 +54,8 @@ impl Stock {
         }
     }
 
-    /// Whether it makes room where another wants it: bursts of more artifacts in turn than there is room for would otherwise each
-    /// find what the others had needed.
+    /// Whether it makes room where another wants it. What a burst took lately does not: where more artifacts are called in turn than
+    /// there is room for, each would find its own gone.
     pub(crate) fn makes_room(&self, now: Instant) -> bool {
         now.duration_since(self.needed) > UNUSED_IN_NEED_MAX
     }
