@@ -26,7 +26,7 @@ const SEALS: SealFlags =
     SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::WRITE).union(SealFlags::SEAL);
 
 /// How often a seal is tried. The kernel refuses one (EBUSY) while somebody holds a page of the file, as it may do itself when it
-/// moves pages, and waits for some 75 ms each time before it says so (`memfd_wait_for_pins` in its mm/memfd.c).
+/// moves pages, and waits before it says so, "about 150ms max" (`memfd_wait_for_pins` in its mm/memfd.c).
 const SEAL_TRIES_MAX: u32 = 8;
 
 /// Bytes that nobody can change any more. Cloning shares them.

@@ -21,7 +21,7 @@ pub const SEALS: SealFlags =
     SealFlags::SEAL.union(SealFlags::SHRINK).union(SealFlags::GROW).union(SealFlags::WRITE);
 
 /// How often a seal is tried. The kernel refuses one (EBUSY) while somebody holds a page of the file, as it may do itself when it
-/// moves pages, and waits for some 75 ms each time before it says so (`memfd_wait_for_pins` in its mm/memfd.c).
+/// moves pages, and waits before it says so, "about 150ms max" (`memfd_wait_for_pins` in its mm/memfd.c).
 const SEAL_TRIES_MAX: u32 = 8;
 
 /// Why a descriptor was not accepted as a sealed file.
@@ -78,7 +78,7 @@ pub fn create(name: &str) -> io::Result<OwnedFd> {
 /// Makes the file's content and length final.
 ///
 /// # Errors
-/// EBUSY if it is mapped writable somewhere; EPERM if it is sealed against sealing.
+/// EBUSY if it is mapped writable somewhere, or somebody goes on holding its pages; EPERM if it is sealed against sealing.
 pub fn seal(file: BorrowedFd<'_>) -> io::Result<()> {
     for _ in 1..SEAL_TRIES_MAX {
         match fcntl_add_seals(file, SEALS) {
